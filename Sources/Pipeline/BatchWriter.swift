@@ -1,0 +1,148 @@
+import Logging
+import Monitoring
+import Postgres
+import Store
+import Telemetry
+import Threads
+
+/// Where and how batches are written.
+public struct DatabaseSettings: Sendable {
+  public var connection: ConnectionOptions
+  public var schema: Schema
+  /// The consumer group, under whose name the positions are kept.
+  public var group: String
+  /// Committed keys that are remembered, in events.
+  public var recentKeys: Int
+
+  public init(connection: ConnectionOptions, schema: Schema, group: String, recentKeys: Int) {
+    self.connection = connection
+    self.schema = schema
+    self.group = group
+    self.recentKeys = recentKeys
+  }
+}
+
+/// Writes batches on a thread of its own, one at a time, and does not give up: a database that is away, read-only,
+/// full, locked or restarting costs time and nothing else.
+///
+/// Cancelling the task that calls it ends the tries after the current one.
+actor BatchWriter {
+  private let executor = ThreadExecutor(name: "batch-writer")
+  nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+  private let settings: DatabaseSettings
+  private let observer: Observer
+  private let health: HealthState
+  private let retries = RetryPolicy()
+  private var store: BatchStore?
+
+  init(settings: DatabaseSettings, observer: Observer, health: HealthState) {
+    self.settings = settings
+    self.observer = observer
+    self.health = health
+  }
+
+  /// What became of a batch, as the loop needs to know it.
+  enum Outcome: Sendable {
+    case written(WriteOutcome)
+    /// The task was cancelled while the database failed. The batch may be committed or not.
+    case abandoned
+  }
+
+  /// Writes a batch. Tries again for as long as the environment is at fault.
+  /// - Throws: `SchemaRefusesRows`.
+  func write(_ batch: IngestBatch) async throws -> Outcome {
+    let outcome = try await untilItWorks("store a batch") { store in
+      try store.write(batch.events, advances: batch.advances, nowMicros: WallClock.nowMicros())
+    }
+    guard let outcome else { return .abandoned }
+    // Whoever moved the positions may have stored events that the memory of committed keys says nothing of, and the
+    // other way round: start afresh.
+    if case .fenced = outcome { store = nil }
+    return .written(outcome)
+  }
+
+  /// The stored positions of topics; nil when cancelled.
+  func loadPositions(topics: [String]) async throws -> [TopicPartitionName: StoredPosition]? {
+    store = nil
+    return try await untilItWorks("read the positions") { store in
+      try store.positions.load(topics: topics)
+    }
+  }
+
+  /// Inserts first positions where there are none, and reads all back; nil when cancelled.
+  func insertStarts(
+    _ starts: [TopicPartitionName: Int64], clusterID: String?, topics: [String]
+  ) async throws -> [TopicPartitionName: StoredPosition]? {
+    try await untilItWorks("insert the first positions") { store in
+      try store.positions.insertStarts(starts, clusterID: clusterID)
+      return try store.positions.load(topics: topics)
+    }
+  }
+
+  /// Closes the connection.
+  func close() { store = nil }
+
+  // MARK: Trying again
+
+  private func untilItWorks<Value>(
+    _ doing: String, _ work: (BatchStore) throws -> Value
+  ) async throws -> Value? {
+    let clock = ContinuousClock()
+    let began = clock.now
+    var failures = 0
+    while !Task.isCancelled {
+      do {
+        let value = try work(connected())
+        if failures > 0 {
+          health.report("postgres", .ok)
+          observer.emit(
+            DatabaseEvent.recovered(
+              doing: doing, attempts: failures, seconds: (clock.now - began).inSeconds))
+        }
+        return value
+      } catch let error as PostgresError {
+        failures += 1
+        let delay = retries.delayMs(failures: failures, random: .random(in: 0..<1))
+        report(error, retryInMs: delay)
+        try? await Task.sleep(for: .milliseconds(delay))
+      }
+    }
+    return nil
+  }
+
+  private func connected() throws(PostgresError) -> BatchStore {
+    if let store { return store }
+    let connection = try Connection(settings.connection)
+    let made = BatchStore(
+      connection: connection, options: settings.connection, schema: settings.schema, group: settings.group,
+      recentKeys: settings.recentKeys, logger: observer.logger)
+    store = made
+    health.report("postgres", .ok)
+    return made
+  }
+
+  private func report(_ error: PostgresError, retryInMs delay: Int64) {
+    // A server that turned read-only may have a new primary elsewhere: connecting again finds it.
+    if error.connectionLost || error.sqlState == .readOnlyTransaction { store = nil }
+    health.report("postgres", .notReady(error.description))
+    observer.emit(
+      DatabaseEvent.failed(
+        sqlstate: error.sqlState?.code, action: error.isEnvironment ? .retry : .pause, doing: error.operation,
+        message: error.description, retryInSeconds: Double(delay) / 1_000))
+  }
+}
+
+extension PostgresError {
+  /// Whether the failure is of the kind that passes by itself (PostgreSQL documentation, appendix A). Anything else
+  /// is tried again too, for it must never cost an event, but somebody has to mend it.
+  var isEnvironment: Bool {
+    guard let sqlState else { return true }
+    // 08 connection, 25 transaction state (read-only), 40 rollback, 53 resources, 55 locks, 57 intervention, 58 system.
+    return ["08", "25", "40", "53", "55", "57", "58"].contains(sqlState.category)
+  }
+}
+
+extension Duration {
+  var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}

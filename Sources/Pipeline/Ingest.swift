@@ -1,0 +1,44 @@
+import Kafka
+import Logging
+import Monitoring
+import Threads
+
+/// The consuming part of the worker: Kafka → batches → Postgres.
+///
+/// The way of an event: ``IngestLoop`` polls a record, ``RecordIntake`` decodes it into the current batch, and when the
+/// batch is due ``BatchWriter`` stores it in one transaction while the loop fills the next one.
+public final class Ingest: Sendable {
+  private let settings: IngestSettings
+  private let observer: Observer
+  private let health: HealthState
+  private let mailbox = Mailbox<LoopMessage>()
+
+  public init(settings: IngestSettings, observer: Observer, health: HealthState) {
+    self.settings = settings
+    self.observer = observer
+    self.health = health
+  }
+
+  /// Consumes until `stop` is called or something is beyond repair.
+  /// - Throws: `KafkaError`, `PositionError`, `SchemaRefusesRows`.
+  public func run() async throws {
+    let runner = LoopRunner()
+    try await runner.run(settings, observer, health, mailbox)
+  }
+
+  /// Asks for a clean end: what is in hand is written and committed, then the group is left. From any thread.
+  public func stop() { mailbox.put(.stop) }
+}
+
+/// Gives the loop a thread of its own.
+private actor LoopRunner {
+  private let executor = ThreadExecutor(name: "consumer")
+  nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+  func run(
+    _ settings: IngestSettings, _ observer: Observer, _ health: HealthState, _ mailbox: Mailbox<LoopMessage>
+  ) throws {
+    let loop = try IngestLoop(settings: settings, observer: observer, health: health, mailbox: mailbox)
+    try loop.run()
+  }
+}

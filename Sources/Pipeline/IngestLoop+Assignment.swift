@@ -1,0 +1,145 @@
+import Kafka
+import Monitoring
+import Store
+import Telemetry
+import Threads
+
+/// Rebalances, positions and the end: how the loop comes to own partitions and how it lets go of them.
+extension IngestLoop {
+  private static let loadingRetries = RetryPolicy(firstMs: 200, longestMs: 5_000)
+  /// Milliseconds for what is in hand to be written when the group takes partitions back. The new owner waits for it.
+  private static let revocationDeadlineMs: Int64 = 5_000
+
+  // MARK: Coming to own partitions
+
+  func assigned(_ partitions: [TopicPartition]) throws {
+    discardBatch(why: "the group gave partitions anew")
+    assignment.own(partitions)
+    observer.emit(ConsumerEvent.assigned(partitions.map(\.label)))
+    if partitions.isEmpty {
+      try consumer.assign([])
+      health.report("kafka", .ok)
+    } else {
+      requestPositions()
+    }
+  }
+
+  /// Somebody else moved the positions: reads them anew and goes on from there.
+  func reloadPositions(why: String) throws {
+    discardBatch(why: why)
+    try consumer.assign([])
+    assignment.beginLoading()
+    if !assignment.partitions.isEmpty { requestPositions() }
+  }
+
+  func loadPositionsIfDue() throws {
+    guard case .retrying(let atMs) = assignment.state, SteadyClock.nowMs() >= atMs else { return }
+    requestPositions()
+  }
+
+  private func requestPositions() {
+    let number = assignment.number
+    Task { [writer, mailbox, waker = consumer.waker, topics = settings.topics] in
+      let stored = try? await writer.loadPositions(topics: topics)
+      mailbox.put(.positions(stored, assignment: number))
+      waker.wake()
+    }
+  }
+
+  /// Completes the positions where there are none yet, or begins to fetch.
+  func positionsLoaded(_ stored: [TopicPartitionName: StoredPosition]) throws {
+    let finder = StartPositions(consumer: consumer, start: settings.start)
+    do {
+      let clusterID = try consumer.clusterID(timeoutMs: finder.timeoutMs)
+      let starts = try finder.missing(owned: assignment.partitions, stored: stored)
+      if !starts.isEmpty { return insert(starts, clusterID: clusterID) }
+      let progress = try finder.resume(owned: assignment.partitions, stored: stored, clusterID: clusterID)
+      try begin(progress)
+    } catch let error as KafkaError {
+      let delay = Self.loadingRetries.delayMs(
+        failures: assignment.failures + 1, random: .random(in: 0..<1))
+      observer.emit(ConsumerEvent.clientError(code: error.name, message: error.description))
+      health.report("kafka", .notReady(error.description))
+      assignment.retryLoading(atMs: SteadyClock.nowMs() + delay)
+    } catch let error as PositionError {
+      if case .beyondEnd(let partition, let position, let end) = error {
+        observer.emit(ConsumerEvent.positionBeyondEnd(partition.label, position: position, end: end))
+      }
+      throw error
+    }
+  }
+
+  private func insert(_ starts: [TopicPartitionName: Int64], clusterID: String?) {
+    let number = assignment.number
+    Task { [writer, mailbox, waker = consumer.waker, topics = settings.topics] in
+      let stored = try? await writer.insertStarts(starts, clusterID: clusterID, topics: topics)
+      mailbox.put(.positions(stored, assignment: number))
+      waker.wake()
+    }
+  }
+
+  private func begin(_ progress: [PartitionProgress]) throws {
+    let offsets = progress.map { PartitionOffset($0.partition, offset: $0.next) }
+    // False when the group has changed its mind meanwhile; polling will tell.
+    guard try consumer.assign(offsets) else { return }
+    for each in progress where each.hasMoved {
+      observer.emit(ConsumerEvent.offsetGap(each.partition.label, from: each.stored, to: each.next))
+    }
+    assignment.activate(progress)
+    health.report("kafka", .ok)
+  }
+
+  /// The broker has nothing at a partition's position: retention was faster, or the topic was made anew.
+  func outOfRange(_ partition: TopicPartition) throws {
+    guard let position = assignment.next(of: partition) else { return }
+    let watermarks = try consumer.watermarks(of: partition, timeoutMs: 5_000)
+    guard position <= watermarks.high else {
+      observer.emit(ConsumerEvent.positionBeyondEnd(partition.label, position: position, end: watermarks.high))
+      throw PositionError.beyondEnd(partition: partition, position: position, end: watermarks.high)
+    }
+    if let gap = assignment.skipGap(of: partition, to: watermarks.low), gap.missing > 0 {
+      observer.emit(ConsumerEvent.offsetGap(partition.label, from: gap.from, to: watermarks.low))
+    }
+    try consumer.seek([PartitionOffset(partition, offset: max(position, watermarks.low))])
+  }
+
+  // MARK: Letting go
+
+  func revoked(_ partitions: [TopicPartition], lost: Bool) throws {
+    // What was lost may have a new owner already, who reads it again.
+    if !lost { try writeWhatIsInHand(deadlineMs: SteadyClock.nowMs() + Self.revocationDeadlineMs) }
+    inFlight?.cancel()
+    discardBatch(why: "the group took the partitions back")
+    assignment.release()
+    observer.emit(ConsumerEvent.revoked(partitions.map(\.label), lost: lost))
+    health.report("kafka", .notReady("waiting for the group to give partitions"))
+    try consumer.unassign()
+  }
+
+  /// Writes what was read, as far as the database allows within the time; the group waits meanwhile.
+  private func writeWhatIsInHand(deadlineMs: Int64) throws {
+    while SteadyClock.nowMs() < deadlineMs {
+      if inFlight == nil {
+        guard assignment.hasMoved else { return }
+        handOver()
+      }
+      mailbox.wait(upTo: .milliseconds(max(1, deadlineMs - SteadyClock.nowMs())))
+      for message in mailbox.takeAll() { try handle(message) }
+    }
+  }
+
+  /// The end: writes and commits what is in hand, then leaves the group.
+  func drain() throws {
+    health.report("kafka", .notReady("stopping"))
+    // The group's leave and the process's own end need some of the time.
+    let limitMs = Int64(settings.shutdownDeadlineSeconds) * 1_000
+    try writeWhatIsInHand(deadlineMs: SteadyClock.nowMs() + limitMs * 7 / 10)
+    inFlight?.cancel()
+    observer.emit(ConsumerEvent.revoked(assignment.partitions.map(\.label), lost: false))
+    try consumer.unassign()
+  }
+}
+
+extension TopicPartition {
+  var label: PartitionLabel { PartitionLabel(topic: topic, partition: partition) }
+}

@@ -1,0 +1,272 @@
+import Kafka
+import Logging
+import Monitoring
+import Store
+import Telemetry
+import Threads
+
+/// What other threads tell the loop.
+enum LoopMessage: Sendable {
+  case stop
+  /// A batch came back from the writer.
+  case written(IngestBatch, Result<BatchWriter.Outcome, any Error>, seconds: Double)
+  /// The stored positions of the topics, for the assignment of that number; nil when the reading was cancelled.
+  case positions([TopicPartitionName: StoredPosition]?, assignment: Int)
+}
+
+/// Polls records into a batch, hands batches to the writer and follows the group's rebalances.
+///
+/// Everything here happens on one thread, which polls; the database is on another one, so that a slow database never
+/// keeps this one from polling and never costs the membership.
+final class IngestLoop {
+  let settings: IngestSettings
+  let observer: Observer
+  let health: HealthState
+  let consumer: Consumer
+  let writer: BatchWriter
+  let mailbox: Mailbox<LoopMessage>
+  private let limits: BatchLimits
+
+  private var intake: RecordIntake
+  private(set) var batch = IngestBatch()
+  private var spare: IngestBatch? = IngestBatch()
+  /// When the current batch got its first record or position move.
+  private var batchSinceMs: Int64?
+  var inFlight: Task<Void, Never>?
+
+  var assignment = Assignment()
+  private var isPaused = false
+  /// Since when the batch has been full while the writer was busy.
+  private var fullSinceMs: Int64?
+  private var isStopping = false
+  private var lastProgressMs: Int64 = 0
+
+  /// A full batch waits this long for the writer before the partitions are paused: pausing throws fetched records away.
+  private static let pauseAfterMs: Int64 = 1_000
+  /// Polls between looks at the clock and the mailbox.
+  private static let pollsPerRound = 1_000
+  private static let progressEveryMs: Int64 = 1_000
+
+  init(
+    settings: IngestSettings, observer: Observer, health: HealthState, mailbox: Mailbox<LoopMessage>
+  ) throws {
+    self.settings = settings
+    self.observer = observer
+    self.health = health
+    self.mailbox = mailbox
+    limits = BatchLimits(
+      events: settings.batchEvents, bytes: settings.batchBytes, flushMs: Int64(settings.flushMs))
+    intake = RecordIntake(rules: settings.rules)
+    writer = BatchWriter(settings: settings.database, observer: observer, health: health)
+    let logger = observer.logger
+    consumer = try Consumer(
+      brokers: settings.brokers, group: settings.group, properties: settings.properties,
+      logger: { level, facility, text in
+        logger.log(level: .init(syslog: level), "librdkafka: \(text)", metadata: ["facility": "\(facility)"])
+      })
+  }
+
+  /// The whole life of the consumer.
+  func run() throws {
+    defer { consumer.close(timeoutMs: 2_000) }
+    try consumer.subscribe(settings.topics)
+    while true {
+      for message in mailbox.takeAll() { try handle(message) }
+      if isStopping { return try drain() }
+      try loadPositionsIfDue()
+      handOverIfDue()
+      try pollRound()
+      reportProgressIfDue()
+    }
+  }
+
+  // MARK: Polling
+
+  private var isFull: Bool {
+    !intake.held.isEmpty || limits.isFull(events: batch.records, bytes: batch.events.byteCount)
+  }
+
+  /// Takes what has been fetched, or waits for something to happen.
+  private func pollRound() throws {
+    guard !isFull else { return try waitForWriter() }
+    fullSinceMs = nil
+    try resumeIfPaused()
+    var timeoutMs = pollTimeoutMs
+    let nowMicros = WallClock.nowMicros()
+    for _ in 0..<Self.pollsPerRound {
+      let result = consumer.poll(timeoutMs: timeoutMs) { take($0, nowMicros) }
+      timeoutMs = 0
+      if result == .record {
+        if isFull { return }
+        continue
+      }
+      if result == .timeout { return }
+      try handle(result)
+    }
+  }
+
+  private var pollTimeoutMs: Int32 {
+    let ageMs = batchSinceMs.map { SteadyClock.nowMs() - $0 }
+    let decision = limits.decide(
+      events: batch.records, bytes: batch.events.byteCount, ageMs: ageMs, writerIsIdle: inFlight == nil)
+    if case .wait(let ms?) = decision { return Int32(clamping: ms) }
+    return 100
+  }
+
+  private func take(_ record: borrowing Record, _ nowMicros: Int64) {
+    guard
+      assignment.take(
+        topic: record.topic, partition: record.partition, offset: record.offset, timestampMs: record.timestampMs)
+    else { return }
+    if batchSinceMs == nil { batchSinceMs = SteadyClock.nowMs() }
+    intake.take(record, into: batch, nowMicros: nowMicros)
+  }
+
+  /// The batch is full and another one is being written: waits, and pauses the partitions if it takes long, for polling
+  /// must go on.
+  private func waitForWriter() throws {
+    let nowMs = SteadyClock.nowMs()
+    let since = fullSinceMs ?? nowMs
+    fullSinceMs = since
+    guard nowMs - since >= Self.pauseAfterMs else {
+      return mailbox.wait(upTo: .milliseconds(Self.pauseAfterMs - (nowMs - since)))
+    }
+    if !isPaused {
+      try consumer.pause(assignment.partitions)
+      isPaused = true
+    }
+    let result = consumer.poll(timeoutMs: 100) { take($0, WallClock.nowMicros()) }
+    if result != .timeout && result != .record { try handle(result) }
+  }
+
+  private func resumeIfPaused() throws {
+    guard isPaused else { return }
+    try consumer.resume(assignment.partitions)
+    isPaused = false
+  }
+
+  private func handle(_ result: PollResult) throws {
+    switch result {
+    case .timeout, .record, .statistics: break
+    case .endOfPartition(let partition, let offset):
+      assignment.reachedEnd(of: partition, at: offset)
+      if batchSinceMs == nil && assignment.hasMoved { batchSinceMs = SteadyClock.nowMs() }
+    case .assigned(let partitions): try assigned(partitions)
+    case .revoked(let partitions, let lost): try revoked(partitions, lost: lost)
+    case .offsetOutOfRange(let partition, _): try outOfRange(partition)
+    case .commitFailed(_, let error), .error(let error):
+      observer.emit(ConsumerEvent.clientError(code: error.name, message: error.description))
+    case .fatal(let error): throw error
+    }
+  }
+
+  // MARK: Handing over
+
+  private func handOverIfDue() {
+    let ageMs = batchSinceMs.map { SteadyClock.nowMs() - $0 }
+    let full = isFull
+    let decision = limits.decide(
+      events: full ? limits.events : batch.records, bytes: batch.events.byteCount, ageMs: ageMs,
+      writerIsIdle: inFlight == nil)
+    if decision == .handOver { handOver() }
+  }
+
+  /// Sends the current batch to the writer, which must be idle, and goes on with an empty one.
+  func handOver() {
+    assert(inFlight == nil, "one batch at a time is written")
+    let handed = batch
+    handed.advances = assignment.handOver()
+    handed.assignment = assignment.number
+    batch = spare ?? IngestBatch()
+    spare = nil
+    batchSinceMs = nil
+    observer.emit(IngestEvent.buffered(events: handed.records, bytes: handed.events.byteCount))
+    inFlight = Task { [writer, mailbox, waker = consumer.waker] in
+      let clock = ContinuousClock()
+      let began = clock.now
+      let result: Result<BatchWriter.Outcome, any Error>
+      do { result = .success(try await writer.write(handed)) } catch { result = .failure(error) }
+      mailbox.put(.written(handed, result, seconds: (clock.now - began).inSeconds))
+      waker.wake()
+    }
+    let heldBefore = intake.held.count
+    intake.takeHeld(into: batch, nowMicros: WallClock.nowMicros())
+    if intake.held.count < heldBefore { batchSinceMs = SteadyClock.nowMs() }
+  }
+
+  /// Forgets what was read and not handed over: it will be read again.
+  func discardBatch(why: String) {
+    if batch.records > 0 {
+      observer.emit(IngestEvent.batchDiscarded(records: batch.records, why: why))
+    }
+    batch.removeAll()
+    intake.dropHeld()
+    batchSinceMs = nil
+    isPaused = false
+    fullSinceMs = nil
+  }
+
+  // MARK: Messages
+
+  func handle(_ message: LoopMessage) throws {
+    switch message {
+    case .stop: isStopping = true
+    case .positions(let stored, let number):
+      if let stored, number == assignment.number { try positionsLoaded(stored) }
+    case .written(let written, let result, let seconds):
+      inFlight = nil
+      try settle(written, result.get(), seconds: seconds)
+      written.removeAll()
+      spare = written
+    }
+  }
+
+  private func settle(_ written: IngestBatch, _ outcome: BatchWriter.Outcome, seconds: Double) throws {
+    let isCurrent = written.assignment == assignment.number
+    switch outcome {
+    case .written(.committed(let summary)):
+      BatchReport(written, summary, seconds: seconds).emit(to: observer)
+      if isCurrent { acknowledge(written.advances) }
+    case .written(.alreadyCommitted):
+      if isCurrent { acknowledge(written.advances) }
+    case .written(.fenced):
+      observer.emit(
+        IngestEvent.batchDiscarded(records: written.records, why: "the positions were moved by another worker"))
+      if isCurrent { try reloadPositions(why: "the positions were moved by another worker") }
+    case .abandoned:
+      observer.emit(
+        IngestEvent.batchDiscarded(records: written.records, why: "the database failed and time was up"))
+      if isCurrent && !isStopping { try reloadPositions(why: "a batch was given up") }
+    }
+  }
+
+  private func acknowledge(_ advances: [PositionAdvance]) {
+    assignment.acknowledge(advances)
+    let offsets = advances.map {
+      PartitionOffset(
+        TopicPartition(topic: $0.partition.topic, partition: $0.partition.partition), offset: $0.to)
+    }
+    do throws(KafkaError) {
+      // For other tools' sake; the truth is in Postgres.
+      try consumer.commitAsync(offsets)
+    } catch {
+      observer.emit(ConsumerEvent.clientError(code: error.name, message: error.description))
+    }
+  }
+
+  // MARK: Progress
+
+  /// Reports where each partition stands, paused or not.
+  private func reportProgressIfDue() {
+    let nowMs = SteadyClock.nowMs()
+    guard nowMs - lastProgressMs >= Self.progressEveryMs else { return }
+    lastProgressMs = nowMs
+    for progress in assignment.progress {
+      observer.emit(
+        ConsumerEvent.progress(
+          progress.partition.label, committed: progress.committed,
+          highWatermark: consumer.cachedWatermarks(of: progress.partition)?.high, lagSeconds: nil))
+    }
+    observer.emit(IngestEvent.buffered(events: batch.records, bytes: batch.events.byteCount))
+  }
+}

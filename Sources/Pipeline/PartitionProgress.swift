@@ -1,0 +1,61 @@
+import Kafka
+
+/// How far one partition has been read and handed over.
+///
+/// `stored` ≤ `next`: Postgres will hold `stored` once every batch handed over so far is committed.
+struct PartitionProgress: Equatable, Sendable {
+  let partition: TopicPartition
+  /// What the offsets row holds once all that was handed over is committed.
+  private(set) var stored: Int64
+  /// The first offset that was not taken yet.
+  private(set) var next: Int64
+  /// What the last acknowledged COMMIT left in the offsets row.
+  private(set) var committed: Int64
+  /// Kafka's timestamp of the last record taken, in milliseconds; nil while there is none.
+  private(set) var lastTimestampMs: Int64?
+
+  /// - Parameters:
+  ///   - stored: What the offsets row holds.
+  ///   - next: Where reading goes on: behind `stored` where the broker has dropped records.
+  init(partition: TopicPartition, stored: Int64, next: Int64) {
+    self.partition = partition
+    self.stored = stored
+    self.next = max(stored, next)
+    committed = stored
+  }
+
+  var hasMoved: Bool { next > stored }
+
+  /// Whether a record is the next one, or one behind a hole that compaction or a transaction marker left; false for
+  /// one that was taken before.
+  mutating func take(offset: Int64, timestampMs: Int64) -> Bool {
+    guard offset >= next else { return false }
+    next = offset + 1
+    if timestampMs >= 0 { lastTimestampMs = timestampMs }
+    return true
+  }
+
+  /// The end of the partition was reached: what lies between the last record and it are no records.
+  mutating func reachedEnd(at offset: Int64) {
+    next = max(next, offset)
+  }
+
+  /// The broker's oldest record is at `low`. Returns how many offsets are gone.
+  mutating func skipGap(to low: Int64) -> Int64 {
+    let missing = low - next
+    guard missing > 0 else { return 0 }
+    next = low
+    return missing
+  }
+
+  /// The move that a batch makes, or nil when there is none.
+  mutating func handOver() -> (from: Int64, to: Int64, lastTimestampMs: Int64?)? {
+    guard hasMoved else { return nil }
+    defer { stored = next }
+    return (stored, next, lastTimestampMs)
+  }
+
+  mutating func acknowledge(_ offset: Int64) {
+    committed = max(committed, offset)
+  }
+}

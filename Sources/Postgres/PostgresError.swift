@@ -1,0 +1,70 @@
+/// A failure reported by the server, or by libpq on the way to it.
+///
+/// `detail` may quote values of a row: log it at debug only.
+public struct PostgresError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// What was attempted, e.g. "copy into chat_telemetry".
+  public var operation: String
+  /// The five characters of SQLSTATE; nil where the failure is of the connection and no server spoke.
+  public var sqlState: SQLState?
+  /// The server's primary message, or libpq's.
+  public var message: String
+  public var detail: String?
+  public var hint: String?
+  public var constraint: String?
+  /// Where in the statement, e.g. "COPY chat_telemetry, line 3, column cost_usd".
+  public var context: String?
+  /// The connection is unusable from here on.
+  public var connectionLost: Bool
+
+  public init(
+    operation: String, sqlState: SQLState? = nil, message: String, detail: String? = nil, hint: String? = nil,
+    constraint: String? = nil, context: String? = nil, connectionLost: Bool = false
+  ) {
+    self.operation = operation
+    self.sqlState = sqlState
+    self.message = message
+    self.detail = detail
+    self.hint = hint
+    self.constraint = constraint
+    self.context = context
+    self.connectionLost = connectionLost
+  }
+
+  public var description: String {
+    var text = "could not \(operation): \(message)"
+    if let sqlState { text += " (SQLSTATE \(sqlState))" }
+    if let constraint { text += ", constraint \(constraint)" }
+    if let hint { text += "; hint: \(hint)" }
+    return text
+  }
+
+  /// The first integer of the error's context behind its first comma: the line of a COPY, whatever the language of
+  /// the server's messages. Only a hint: whoever uses it must verify it.
+  public var copyLine: Int? {
+    guard let context, let comma = context.firstIndex(of: ",") else { return nil }
+    let digits = context[comma...].drop { !("0"..."9").contains($0) }.prefix { ("0"..."9").contains($0) }
+    return Int(digits)
+  }
+}
+
+/// The five characters with which the server names a condition (PostgreSQL documentation, appendix A).
+public struct SQLState: Hashable, Sendable, CustomStringConvertible, ExpressibleByStringLiteral {
+  public let code: String
+
+  public init(_ code: String) { self.code = code }
+  public init(stringLiteral code: String) { self.code = code }
+
+  public var description: String { code }
+  /// The first two characters: the class of the condition.
+  public var category: Substring { code.prefix(2) }
+
+  public static let uniqueViolation: SQLState = "23505"
+  public static let notNullViolation: SQLState = "23502"
+  public static let checkViolation: SQLState = "23514"
+  public static let programLimitExceeded: SQLState = "54000"
+  public static let readOnlyTransaction: SQLState = "25006"
+  public static let deadlockDetected: SQLState = "40P01"
+  public static let lockNotAvailable: SQLState = "55P03"
+  public static let insufficientPrivilege: SQLState = "42501"
+  public static let undefinedTable: SQLState = "42P01"
+}

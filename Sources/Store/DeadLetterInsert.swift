@@ -1,0 +1,80 @@
+import Postgres
+import Telemetry
+
+/// Stores dead letters, each once whatever is replayed: their coordinates are unique.
+struct DeadLetterInsert {
+  let schema: Schema
+
+  /// Payloads that are kept of the events of one dropped day; the rest is counted only.
+  static let keptPayloadsPerDay = 1_000
+
+  /// The statements for one transaction; none when there is nothing to store.
+  func statements(_ letters: [DeadLetter]) -> [Statement] {
+    guard !letters.isEmpty else { return [] }
+    let days = Set(letters.compactMap(\.eventDay)).sorted()
+    return (days.isEmpty ? [] : [lockDays(days)]) + [insert(letters)]
+  }
+
+  /// Locks the days' counters in one order for everybody.
+  private func lockDays(_ days: [Int32]) -> Statement {
+    var parameters = Parameters()
+    parameters.array(of: .date, count: days.count)
+    for day in days { parameters.element(day - postgresEpochDays) }
+    return Statement(
+      "SELECT FROM \(schema.daysTable) WHERE day = ANY ($1) ORDER BY day FOR UPDATE", parameters,
+      operation: "lock the marks of dropped days")
+  }
+
+  private func insert(_ letters: [DeadLetter]) -> Statement {
+    Statement(
+      """
+      WITH letter AS (
+        SELECT u.*, row_number() OVER (PARTITION BY u.event_day ORDER BY u.topic, u.partition, u.record_offset) AS nth
+        FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[], $7::integer[],
+          $8::text[], $9::text[], $10::text[], $11::date[])
+          AS u (topic, partition, record_offset, timestamp_ms, key, payload, payload_bytes, headers, reason, detail,
+            event_day)
+      ), late AS (
+        UPDATE \(schema.daysTable) AS d SET late_events = d.late_events + arrived.events
+        FROM (SELECT event_day, count(*) AS events FROM letter WHERE event_day IS NOT NULL GROUP BY event_day) AS arrived
+        WHERE d.day = arrived.event_day
+        RETURNING d.day, d.late_events - arrived.events AS before
+      )
+      INSERT INTO \(schema.deadLettersTable) (topic, partition, record_offset, record_timestamp, key, payload,
+        payload_bytes, headers, reason, detail, event_day)
+      SELECT topic, partition, record_offset, to_timestamp(timestamp_ms / 1000.0), key,
+        CASE WHEN coalesce(late.before, 0) + nth <= \(Self.keptPayloadsPerDay) OR event_day IS NULL THEN payload END,
+        payload_bytes, headers::jsonb, reason, detail, event_day
+      FROM letter LEFT JOIN late ON late.day = letter.event_day
+      ON CONFLICT (topic, partition, record_offset) DO NOTHING
+      """, parameters(letters), operation: "store dead letters")
+  }
+
+  private func parameters(_ letters: [DeadLetter]) -> Parameters {
+    var parameters = Parameters()
+    let count = letters.count
+    parameters.array(of: .text, count: count)
+    for letter in letters { parameters.element(letter.topic) }
+    parameters.array(of: .int4, count: count)
+    for letter in letters { parameters.element(letter.partition) }
+    parameters.array(of: .int8, count: count)
+    for letter in letters { parameters.element(letter.offset) }
+    parameters.array(of: .int8, count: count)
+    for letter in letters { parameters.element(letter.timestampMs) }
+    parameters.array(of: .bytea, count: count)
+    for letter in letters { parameters.element(letter.key) }
+    parameters.array(of: .bytea, count: count)
+    for letter in letters { parameters.element(letter.payload) }
+    parameters.array(of: .int4, count: count)
+    for letter in letters { parameters.element(Int32(clamping: letter.payloadCount)) }
+    parameters.array(of: .text, count: count)
+    for letter in letters { parameters.element(letter.headersJSON) }
+    parameters.array(of: .text, count: count)
+    for letter in letters { parameters.element(letter.reason.rawValue) }
+    parameters.array(of: .text, count: count)
+    for letter in letters { parameters.element(letter.detail) }
+    parameters.array(of: .date, count: count)
+    for letter in letters { parameters.element(letter.eventDay.map { $0 - postgresEpochDays }) }
+    return parameters
+  }
+}

@@ -1,0 +1,122 @@
+import Postgres
+import Telemetry
+
+/// What the offsets table knows of one partition.
+public struct StoredPosition: Equatable, Sendable {
+  /// The first offset that is not stored yet.
+  public var nextOffset: Int64
+  /// The cluster whose offsets these are; nil where the broker gave no id.
+  public var clusterID: String?
+}
+
+/// How far a batch moves one partition.
+public struct PositionAdvance: Equatable, Sendable {
+  public var partition: TopicPartitionName
+  /// What the offsets row must hold for the batch to be written.
+  public var from: Int64
+  /// What it holds afterwards.
+  public var to: Int64
+  /// Kafka's timestamp of the last record, in milliseconds since the Unix epoch; nil when no record had one.
+  public var lastRecordTimestampMs: Int64?
+
+  public init(partition: TopicPartitionName, from: Int64, to: Int64, lastRecordTimestampMs: Int64?) {
+    self.partition = partition
+    self.from = from
+    self.to = to
+    self.lastRecordTimestampMs = lastRecordTimestampMs
+  }
+}
+
+/// The consumer positions of one group, which Postgres holds. Not Sendable: as its connection, for one thread.
+public struct Positions {
+  let connection: Connection
+  let schema: Schema
+  let group: String
+
+  public init(connection: Connection, schema: Schema, group: String) {
+    self.connection = connection
+    self.schema = schema
+    self.group = group
+  }
+
+  /// Every stored position of the given topics.
+  public func load(topics: [String]) throws(PostgresError) -> [TopicPartitionName: StoredPosition] {
+    var parameters = Parameters()
+    parameters.append(group)
+    parameters.array(of: .text, count: topics.count)
+    for topic in topics { parameters.element(topic) }
+    let rows = try connection.query(
+      """
+      SELECT topic, partition, next_offset, cluster_id FROM \(schema.offsetsTable)
+      WHERE consumer_group = $1 AND topic = ANY ($2)
+      """, parameters, operation: "read the positions"
+    ).rows
+    var positions: [TopicPartitionName: StoredPosition] = [:]
+    for row in rows {
+      let partition = TopicPartitionName(topic: row.text(0), partition: Int32(row.int(1)))
+      positions[partition] = StoredPosition(nextOffset: row.int(2), clusterID: row[3])
+    }
+    return positions
+  }
+
+  /// Inserts the positions from which partitions start; a row that is there already stays as it is.
+  public func insertStarts(_ starts: [TopicPartitionName: Int64], clusterID: String?) throws(PostgresError) {
+    let sorted = starts.sorted { ($0.key.topic, $0.key.partition) < ($1.key.topic, $1.key.partition) }
+    var parameters = Parameters()
+    parameters.append(group)
+    parameters.append(clusterID)
+    parameters.array(of: .text, count: sorted.count)
+    for start in sorted { parameters.element(start.key.topic) }
+    parameters.array(of: .int4, count: sorted.count)
+    for start in sorted { parameters.element(start.key.partition) }
+    parameters.array(of: .int8, count: sorted.count)
+    for start in sorted { parameters.element(start.value) }
+    try connection.query(
+      """
+      INSERT INTO \(schema.offsetsTable) (consumer_group, cluster_id, topic, partition, next_offset, start_offset)
+      SELECT $1, $2, u.topic, u.partition, u.start, u.start FROM unnest($3, $4, $5) AS u (topic, partition, start)
+      ON CONFLICT (consumer_group, topic, partition) DO NOTHING
+      """, parameters, operation: "insert the first positions")
+  }
+
+  /// Locks the rows of these partitions, in one order for everybody, and returns what they hold.
+  static func lockStatement(_ schema: Schema, group: String, _ advances: [PositionAdvance]) -> Statement {
+    var parameters = Parameters()
+    parameters.append(group)
+    parameters.array(of: .text, count: advances.count)
+    for advance in advances { parameters.element(advance.partition.topic) }
+    parameters.array(of: .int4, count: advances.count)
+    for advance in advances { parameters.element(advance.partition.partition) }
+    return Statement(
+      """
+      SELECT o.topic, o.partition, o.next_offset FROM \(schema.offsetsTable) AS o
+      JOIN unnest($2, $3) AS u (topic, partition) USING (topic, partition)
+      WHERE o.consumer_group = $1
+      ORDER BY o.topic COLLATE "C", o.partition
+      FOR UPDATE OF o
+      """, parameters, operation: "lock the positions")
+  }
+
+  /// Moves the rows, which `lockStatement` has locked and the caller has compared.
+  static func advanceStatement(_ schema: Schema, group: String, _ advances: [PositionAdvance]) -> Statement {
+    var parameters = Parameters()
+    parameters.append(group)
+    parameters.array(of: .text, count: advances.count)
+    for advance in advances { parameters.element(advance.partition.topic) }
+    parameters.array(of: .int4, count: advances.count)
+    for advance in advances { parameters.element(advance.partition.partition) }
+    parameters.array(of: .int8, count: advances.count)
+    for advance in advances { parameters.element(advance.to) }
+    parameters.array(of: .int8, count: advances.count)
+    for advance in advances { parameters.element(advance.lastRecordTimestampMs) }
+    return Statement(
+      """
+      UPDATE \(schema.offsetsTable) AS o SET
+        next_offset = u.next_offset,
+        last_record_at = coalesce(to_timestamp(u.last_ms / 1000.0), o.last_record_at),
+        updated_at = now()
+      FROM unnest($2, $3, $4, $5) AS u (topic, partition, next_offset, last_ms)
+      WHERE o.consumer_group = $1 AND o.topic = u.topic AND o.partition = u.partition
+      """, parameters, operation: "move the positions")
+  }
+}

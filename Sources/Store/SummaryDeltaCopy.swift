@@ -1,0 +1,109 @@
+import Postgres
+import Telemetry
+
+/// Appends what a batch adds to days, totals, sketches and windows, for the coordinator to fold. Appending locks
+/// nothing that another writer needs, so it comes before the rollups' lock; COPY takes arrays within rows, which
+/// `unnest` would flatten.
+struct SummaryDeltaCopy {
+  let connection: Connection
+  let schema: Schema
+  let batch: EventBatch
+
+  func append(_ deltas: RollupDeltas) throws(PostgresError) {
+    if !deltas.summaries.isEmpty {
+      var rows = ByteArena(capacity: deltas.summaries.count * 320)
+      for summary in deltas.summaries { encode(summary, deltas, &rows) }
+      try copy(rows, into: schema.summaryDeltasTable, Self.summaryColumns)
+    }
+    if !deltas.windows.isEmpty {
+      var rows = ByteArena(capacity: deltas.windows.count * 256)
+      for window in deltas.windows { encode(window, deltas, &rows) }
+      try copy(rows, into: schema.windowDeltasTable, Self.windowColumns)
+    }
+  }
+
+  private static let summaryColumns = [
+    "day", "domain", "model", "total_requests", "success_count", "total_input_tokens", "total_output_tokens",
+    "total_cost_micros", "max_cost_micros", "total_duration_ms", "timed_requests", "max_duration_ms",
+    "total_searches", "total_iterations", "first_request_at", "last_request_at", "bins", "bin_counts",
+  ]
+
+  private static let windowColumns = ["day", "domain", "model", "minutes", "requests", "cost_micros"]
+
+  private func copy(
+    _ rows: borrowing ByteArena, into table: String, _ columns: [String]
+  ) throws(PostgresError) {
+    let bytes = rows.bytes
+    try connection.copyIn(
+      "COPY \(table) (\(columns.joined(separator: ", "))) FROM STDIN (FORMAT binary)",
+      operation: "append summary deltas"
+    ) { $0.send(bytes) }
+  }
+
+  private func encode(_ summary: SummaryDelta, _ deltas: RollupDeltas, _ row: inout ByteArena) {
+    let measures = summary.measures
+    row.appendBigEndian(Int16(Self.summaryColumns.count))
+    row.field(summary.day - postgresEpochDays)
+    row.field(text: summary.domain, of: batch)
+    row.field(text: summary.model, of: batch)
+    row.field(measures.requests)
+    row.field(measures.successes)
+    row.field(measures.inputTokens)
+    row.field(measures.outputTokens)
+    row.field(measures.costMicros)
+    row.field(optional: measures.maxCostMicros)
+    row.field(measures.durationMs)
+    row.field(measures.timed)
+    row.field(optional: measures.maxDurationMs)
+    row.field(measures.searches)
+    row.field(measures.iterations)
+    row.field(measures.firstMicros - postgresEpochMicros)
+    row.field(measures.lastMicros - postgresEpochMicros)
+    row.array(deltas.bins[summary.sketch], of: .int2)
+    row.array(deltas.binCounts[summary.sketch], of: .int4)
+  }
+
+  private func encode(_ window: WindowDelta, _ deltas: RollupDeltas, _ row: inout ByteArena) {
+    row.appendBigEndian(Int16(Self.windowColumns.count))
+    row.field(window.day - postgresEpochDays)
+    row.field(text: window.domain, of: batch)
+    row.field(text: window.model, of: batch)
+    row.array(deltas.windowMinutes[window.minutes], of: .int2)
+    row.array(deltas.windowRequests[window.minutes], of: .int4)
+    row.array(deltas.windowCosts[window.minutes], of: .int8)
+  }
+}
+
+/// Fields of a row in COPY's binary format.
+extension ByteArena {
+  fileprivate mutating func field<Value: FixedWidthInteger>(_ value: Value) {
+    appendBigEndian(Int32(MemoryLayout<Value>.size))
+    appendBigEndian(value)
+  }
+
+  fileprivate mutating func field(optional value: Int64?) {
+    if let value { field(value) } else { appendBigEndian(Int32(-1)) }
+  }
+
+  fileprivate mutating func field(text id: Int32, of batch: EventBatch) {
+    guard id != StringTable.null else { return appendBigEndian(Int32(-1)) }
+    let bytes = batch.strings.bytes(id)
+    appendBigEndian(Int32(bytes.count))
+    append(bytes)
+  }
+
+  /// A one-dimensional array without nulls (`array_recv` in PostgreSQL's arrayfuncs.c).
+  fileprivate mutating func array<Value: FixedWidthInteger>(
+    _ values: ArraySlice<Value>, of type: Parameters.TypeID
+  ) {
+    let elementSize = 4 + MemoryLayout<Value>.size
+    appendBigEndian(Int32(values.isEmpty ? 12 : 20 + values.count * elementSize))
+    appendBigEndian(Int32(values.isEmpty ? 0 : 1))
+    appendBigEndian(Int32(0))
+    appendBigEndian(type.rawValue)
+    guard !values.isEmpty else { return }
+    appendBigEndian(Int32(values.count))
+    appendBigEndian(Int32(1))
+    for value in values { field(value) }
+  }
+}

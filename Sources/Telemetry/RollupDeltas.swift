@@ -1,0 +1,111 @@
+/// What new events add to one row of a rollup.
+public struct RollupRow: Equatable, Sendable, BitwiseCopyable {
+  /// The start of the hour in UTC, microseconds since 1970.
+  public var bucketStart: Int64
+  /// A number of the batch's ``StringTable``; null where the rollup has no domain, or the event none.
+  public var domain: Int32
+  /// A number of the batch's ``StringTable``; null where the rollup has no model.
+  public var model: Int32
+  public var measures: Measures
+}
+
+/// What new events add to the summary of a day, a domain and a model. No domain and a blank model stay what they are,
+/// apart from the word `unknown`.
+public struct SummaryDelta: Equatable, Sendable {
+  /// Days since 1970-01-01, UTC.
+  public var day: Int32
+  public var domain: Int32
+  public var model: Int32
+  public var measures: Measures
+  /// Where the duration sketch stands in ``RollupDeltas/bins`` and ``RollupDeltas/binCounts``; empty when no event has
+  /// a duration.
+  public var sketch: Range<Int>
+}
+
+/// What new events add to the trailing windows of a domain (the model is null) or of a model (the domain is null).
+public struct WindowDelta: Equatable, Sendable {
+  /// Days since 1970-01-01, UTC.
+  public var day: Int32
+  public var domain: Int32
+  public var model: Int32
+  /// Where its minutes stand in ``RollupDeltas/windowMinutes`` and the two arrays beside it.
+  public var minutes: Range<Int>
+}
+
+/// What the new events of a batch add to the rollups.
+///
+/// Every list is in one order that is the same in every process (time, then domain by its bytes with null first, then
+/// model likewise), so that two writers lock the rows in the same order. The numbers of domains and models are those
+/// of the batch's ``StringTable``.
+public struct RollupDeltas: Sendable {
+  /// By hour.
+  public let hours: [RollupRow]
+  /// By hour and domain; events without a domain are in the row of the word `unknown`.
+  public let domains: [RollupRow]
+  /// By hour, domain and model; blank models are in the row of the word `unknown`.
+  public let models: [RollupRow]
+  public let summaries: [SummaryDelta]
+  /// The sketches of all summaries, one after the other, each ascending.
+  public let bins: [Int16]
+  /// How often each of ``bins`` was hit.
+  public let binCounts: [Int32]
+  public let windows: [WindowDelta]
+  /// The minutes of all windows, one after the other: minutes of the UTC day, 0 to 1439, each window's ascending.
+  public let windowMinutes: [Int16]
+  /// The events in each of ``windowMinutes``.
+  public let windowRequests: [Int32]
+  /// The cost of each of ``windowMinutes``, micro-dollars.
+  public let windowCosts: [Int64]
+  /// How many events these are.
+  public let events: Int
+
+  /// The most rows that one call takes; a batch is bounded far below.
+  public static let maxRows = 1 << 25
+
+  /// Aggregates rows of a batch: once at the finest grain, from which the coarser ones follow.
+  ///
+  /// - Parameters:
+  ///   - rows: The indices of the rows that are new, each once.
+  ///   - windowFloorMicros: Events before this time are too old for the trailing windows; start of a minute.
+  public init(batch: EventBatch, rows: [Int], windowFloorMicros: Int64) {
+    precondition(rows.count <= Self.maxRows, "\(rows.count) rows in a batch; at most \(Self.maxRows)")
+    let order = GroupOrder(batch.strings)
+    var grains = FineGrains()
+    var minutes = MinuteGroups()
+    var isNew = ContiguousArray(repeating: false, count: batch.count)
+    for row in rows { isNew[row] = true }
+    // In the order in which they came, whatever the order of `rows`: memory is read straight on.
+    batch.events.withUnsafeBufferPointer { events in
+      for row in events.indices where isNew[row] {
+        grains.add(events[row])
+        if events[row].key.createdAt >= windowFloorMicros { minutes.add(events[row]) }
+      }
+    }
+
+    var hourGroups = MeasureGroups()
+    var domainGroups = MeasureGroups()
+    var modelGroups = MeasureGroups()
+    for (key, measures) in zip(grains.groups.keys, grains.groups.measures) {
+      let domain = key.domain == StringTable.null ? StringTable.unknown : key.domain
+      let model = key.model == StringTable.blank ? StringTable.unknown : key.model
+      hourGroups.merge(measures, into: GroupKey(bucket: key.bucket, domain: -1, model: -1))
+      domainGroups.merge(measures, into: GroupKey(bucket: key.bucket, domain: domain, model: -1))
+      modelGroups.merge(measures, into: GroupKey(bucket: key.bucket, domain: key.domain, model: model))
+    }
+    hours = Self.rows(hourGroups, order)
+    domains = Self.rows(domainGroups, order)
+    models = Self.rows(modelGroups, order)
+    (summaries, bins, binCounts) = grains.summaries(order)
+    (windows, windowMinutes, windowRequests, windowCosts) = minutes.windows(order)
+    events = rows.count
+  }
+
+  private static func rows(_ groups: borrowing MeasureGroups, _ order: GroupOrder) -> [RollupRow] {
+    let keys = groups.keys
+    return order.sorted(keys).map { number in
+      RollupRow(
+        bucketStart: keys[number].bucket, domain: keys[number].domain, model: keys[number].model,
+        measures: groups.measures[number])
+    }
+  }
+}

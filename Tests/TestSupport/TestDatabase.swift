@@ -1,0 +1,51 @@
+import Foundation
+import Postgres
+import Store
+import Synchronization
+
+/// A schema of its own in a private PostgreSQL server that the test run starts once.
+public final class TestDatabase: Sendable {
+  public let schema: Schema
+  public let options: ConnectionOptions
+  private static let counter = Atomic<Int>(0)
+
+  /// Started by the first test that needs it, removed when the process ends.
+  private static let shared = Result { try SharedServer() }
+
+  /// Makes a schema and, unless told otherwise, migrates it.
+  public init(migrated: Bool = true) throws {
+    let server = try Self.shared.get().server
+    let number = Self.counter.add(1, ordering: .relaxed).newValue
+    schema = try Schema("test_\(number)")
+    options = ConnectionOptions(conninfo: server.url, applicationName: "telemetry-worker")
+    let connection = try Connection(options)
+    try connection.execute("CREATE SCHEMA \(schema.quoted)", operation: "make a schema for a test")
+    if migrated { try schema.migrationRunner.run(connection) }
+  }
+
+  public func connect() throws -> Connection { try Connection(options) }
+
+  /// Runs one query on a connection of its own; `@` stands for the schema.
+  public func rows(_ sql: String) throws -> [[String?]] {
+    let text = sql.replacing("@", with: schema.quoted)
+    return try connect().execute(text, operation: "query for a test").rows.map(\.values)
+  }
+
+  /// The first value of the first row as a number.
+  public func number(_ sql: String) throws -> Int64 {
+    try rows(sql).first?.first.flatMap { $0 }.flatMap { Int64($0) } ?? 0
+  }
+}
+
+/// A server that goes with the process.
+private final class SharedServer: Sendable {
+  let server: PrivateServer
+
+  init() throws {
+    server = try PrivateServer(settings: ["fsync": "off", "max_connections": "60"])
+    Self.remembered.withLock { $0 = server }
+    atexit { SharedServer.remembered.withLock { $0?.remove() } }
+  }
+
+  private static let remembered = Mutex<PrivateServer?>(nil)
+}
