@@ -94,7 +94,8 @@ extension IngestLoop {
     guard let position = assignment.next(of: partition) else { return }
     let watermarks = try consumer.watermarks(of: partition, timeoutMs: 5_000)
     guard position <= watermarks.high else {
-      observer.emit(ConsumerEvent.positionBeyondEnd(partition.label, position: position, end: watermarks.high))
+      observer.emit(
+        ConsumerEvent.positionBeyondEnd(partition.label, position: position, end: watermarks.high))
       throw PositionError.beyondEnd(partition: partition, position: position, end: watermarks.high)
     }
     if let gap = assignment.skipGap(of: partition, to: watermarks.low), gap.missing > 0 {

@@ -116,7 +116,8 @@ final class IngestLoop {
   private func take(_ record: borrowing Record, _ nowMicros: Int64) {
     guard
       assignment.take(
-        topic: record.topic, partition: record.partition, offset: record.offset, timestampMs: record.timestampMs)
+        topic: record.topic, partition: record.partition, offset: record.offset,
+        timestampMs: record.timestampMs)
     else { return }
     if batchSinceMs == nil { batchSinceMs = SteadyClock.nowMs() }
     intake.take(record, into: batch, nowMicros: nowMicros)
@@ -231,7 +232,8 @@ final class IngestLoop {
       if isCurrent { acknowledge(written.advances) }
     case .written(.fenced):
       observer.emit(
-        IngestEvent.batchDiscarded(records: written.records, why: "the positions were moved by another worker"))
+        IngestEvent.batchDiscarded(
+          records: written.records, why: "the positions were moved by another worker"))
       if isCurrent { try reloadPositions(why: "the positions were moved by another worker") }
     case .abandoned:
       observer.emit(

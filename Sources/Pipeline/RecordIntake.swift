@@ -17,8 +17,11 @@ struct RecordIntake: ~Copyable {
     if held.isEmpty {
       headers = packHeaders(of: record, into: batch.events)
       let source = RecordSource(
-        topic: record.topic, partition: record.partition, offset: record.offset, timestampMs: record.timestampMs)
-      if take(source, key: record.key, value: record.value, headers: headers, into: batch, nowMicros: nowMicros) {
+        topic: record.topic, partition: record.partition, offset: record.offset,
+        timestampMs: record.timestampMs)
+      if take(
+        source, key: record.key, value: record.value, headers: headers, into: batch, nowMicros: nowMicros)
+      {
         return
       }
     }
@@ -84,7 +87,9 @@ struct RecordIntake: ~Copyable {
     let start = events.sources.count
     record.forEachHeader { name, value in
       var name = name
-      name.withUTF8 { RecordHeaders.append(name: UnsafeRawBufferPointer($0), value: value, to: &events.sources) }
+      name.withUTF8 {
+        RecordHeaders.append(name: UnsafeRawBufferPointer($0), value: value, to: &events.sources)
+      }
     }
     return events.headerRange(from: start)
   }
@@ -114,7 +119,8 @@ struct HeldRecord {
 
   init(_ record: borrowing Record) {
     source = RecordSource(
-      topic: record.topic, partition: record.partition, offset: record.offset, timestampMs: record.timestampMs)
+      topic: record.topic, partition: record.partition, offset: record.offset, timestampMs: record.timestampMs
+    )
     key = record.key.map { Array($0) }
     value = record.value.map { Array($0) }
     headers = record.headers()

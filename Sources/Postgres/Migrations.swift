@@ -133,7 +133,8 @@ public struct MigrationRunner {
       guard let checksum = applied[migration.version] else { continue }
       var text = Parameters()
       text.append(migration.sql)
-      let same = try connection.query("SELECT md5($1)", text, operation: "compare a migration").rows[0].text(0)
+      let same = try connection.query("SELECT md5($1)", text, operation: "compare a migration").rows[0].text(
+        0)
       if same != checksum {
         throw MigrationError.changedAfterwards(version: migration.version, name: migration.name)
       }

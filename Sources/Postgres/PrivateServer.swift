@@ -39,7 +39,8 @@ public final class PrivateServer: Sendable {
       let owner = try Self.unprivilegedUser()
       chown(folder.path, owner.uid, owner.gid)
     }
-    try run("initdb", ["-D", dataFolder.path, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
+    try run(
+      "initdb", ["-D", dataFolder.path, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
     var lines = [
       "listen_addresses = '127.0.0.1'", "port = \(port)", "unix_socket_directories = '\(folder.path)'",
       "max_connections = 100", "logging_collector = off",
@@ -53,7 +54,8 @@ public final class PrivateServer: Sendable {
   }
 
   public func start() throws {
-    try run("pg_ctl", ["-D", dataFolder.path, "-w", "-t", "60", "-l", folder.appending(path: "log").path, "start"])
+    try run(
+      "pg_ctl", ["-D", dataFolder.path, "-w", "-t", "60", "-l", folder.appending(path: "log").path, "start"])
   }
 
   /// How a server stops: after its sessions were ended, or as if it crashed.
@@ -94,7 +96,8 @@ public final class PrivateServer: Sendable {
   private func commandLine(_ program: String, _ arguments: [String]) -> [String] {
     let command = [programs.appending(path: program).path] + arguments
     guard getuid() == 0, let owner = try? Self.unprivilegedUser() else { return command }
-    return ["/usr/bin/setpriv", "--reuid=\(owner.uid)", "--regid=\(owner.gid)", "--clear-groups", "--"] + command
+    return ["/usr/bin/setpriv", "--reuid=\(owner.uid)", "--regid=\(owner.gid)", "--clear-groups", "--"]
+      + command
   }
 
   /// Runs a command to its end and returns its exit status. What it prints goes to a file.

@@ -34,7 +34,8 @@ public struct Grants {
   public func give(to role: String, _ connection: Connection) throws(PostgresError) {
     var name = Parameters()
     name.append(role)
-    let quoted = try connection.query("SELECT quote_ident($1)", name, operation: "quote a role").rows[0].text(0)
+    let quoted = try connection.query("SELECT quote_ident($1)", name, operation: "quote a role").rows[0].text(
+      0)
     var statements = ["GRANT USAGE ON SCHEMA \(schema.quoted) TO \(quoted)"]
     statements += Self.tables.map { "GRANT \($0.privileges) ON \(schema.table($0.name)) TO \(quoted)" }
     statements += Self.functions.map { "GRANT EXECUTE ON FUNCTION \(schema.table($0)) TO \(quoted)" }

@@ -168,9 +168,10 @@ struct RawRowWriter {
     for row in run { parameters.element(batch.key(row).createdAt - postgresEpochMicros) }
     parameters.array(of: .uuid, count: run.count)
     for row in run {
-      parameters.element(bytes: withUnsafeBytes(of: batch.key(row).idHigh.bigEndian) { high in
-        withUnsafeBytes(of: batch.key(row).idLow.bigEndian) { Array(high) + Array($0) }
-      })
+      parameters.element(
+        bytes: withUnsafeBytes(of: batch.key(row).idHigh.bigEndian) { high in
+          withUnsafeBytes(of: batch.key(row).idLow.bigEndian) { Array(high) + Array($0) }
+        })
     }
     return parameters
   }

@@ -74,6 +74,7 @@ struct RowRepairs {
   var loneSurrogates = 0
   var missingID = false
   var negativeDuration = false
+  var searchResults = 0
 
   /// Called for what is stored of a field.
   @inline(__always)
@@ -87,6 +88,7 @@ struct RowRepairs {
     if loneSurrogates > 0 { counts[.loneSurrogate] += loneSurrogates }
     if missingID { counts[.missingID] += 1 }
     if negativeDuration { counts[.negativeDuration] += 1 }
+    if searchResults > 0 { counts[.searchResults] += searchResults }
   }
 }
 
@@ -111,7 +113,7 @@ extension EventDecoder {
     if let end = times.end { rows.appendField(time: end) } else { rows.appendNullField() }
     facts.durationMs = try duration(times, &repairs)
     rows.appendField(integer: facts.durationMs)
-    try appendMeasures(to: &rows, &facts)
+    try appendMeasures(to: &rows, &facts, &repairs)
     try appendOutcome(to: &rows, &facts, &repairs)
     appendJSON(.searches, to: &rows, &repairs)
     appendJSON(.logs, to: &rows, &repairs)
@@ -185,7 +187,9 @@ extension EventDecoder {
   }
 
   /// iterations to cost_usd
-  private func appendMeasures(to rows: inout ByteArena, _ facts: inout EventFacts) throws(Rejection) {
+  private func appendMeasures(
+    to rows: inout ByteArena, _ facts: inout EventFacts, _ repairs: inout RowRepairs
+  ) throws(Rejection) {
     facts.iterations = try field(.iterations).integer() ?? 0
     rows.appendField(integer: facts.iterations)
     rows.appendField(integer: try field(.maxIterations).integer())
@@ -194,7 +198,7 @@ extension EventDecoder {
     facts.searches = try field(.searchCount).integer() ?? searches?.count ?? 0
     rows.appendField(integer: facts.searches)
     var totalResults = try field(.totalResults).integer()
-    if totalResults == nil { totalResults = try searches?.totalResults() }
+    if totalResults == nil { totalResults = try searches?.totalResults(&repairs) }
     rows.appendField(integer: totalResults ?? 0)
 
     rows.appendField(integer: try field(.finalResponseLength).integer())

@@ -37,6 +37,8 @@ public enum RepairKind: String, CaseIterable, Sendable {
   case missingID = "missing_id"
   /// end_time lay before start_time and no duration was given: the duration is null.
   case negativeDuration = "negative_duration"
+  /// An element of searches is no object or has no usable resultCount: it adds nothing to total_results.
+  case searchResults = "search_results"
 }
 
 /// How often each kind of repair was made.
@@ -60,6 +62,7 @@ public struct RepairCounts: Equatable, Sendable {
     case .loneSurrogate: 1
     case .missingID: 2
     case .negativeDuration: 3
+    case .searchResults: 4
     }
   }
 }

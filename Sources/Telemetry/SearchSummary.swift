@@ -13,22 +13,27 @@ struct SearchSummary {
     let start = event_parser_searches(parser, &count)
     elements = UnsafeBufferPointer(start: start, count: count)
     self.count = Int64(count)
-    for (index, element) in elements.enumerated() where element.kind != EVENT_VALUE_OBJECT {
-      let name = "\(field.name)[\(index)]"
-      throw .wrongType(name, element.kind.name, expected: "an object", field.json)
-    }
   }
 
-  /// The sum of the elements' `resultCount`; one without it adds none.
-  func totalResults() throws(Rejection) -> Int64 {
+  /// The sum of the elements' `resultCount`; one without it adds none. An element that is no object, or whose
+  /// `resultCount` is no count, adds none either and is counted: it is stored as it came, and a detail of a search must
+  /// not cost the event.
+  func totalResults(_ repairs: inout RowRepairs) throws(Rejection) -> Int64 {
     var sum: Int64 = 0
     for (index, element) in elements.enumerated() {
-      if element.result_count_kind == EVENT_VALUE_ABSENT || element.result_count_kind == EVENT_VALUE_NULL {
+      guard element.kind == EVENT_VALUE_OBJECT else {
+        repairs.searchResults += 1
         continue
       }
+      let kind = element.result_count_kind
+      if kind == EVENT_VALUE_ABSENT || kind == EVENT_VALUE_NULL { continue }
       let json = UnsafeRawBufferPointer(start: element.result_count, count: element.result_count_count)
-      sum += try EventInteger.read(
-        element.result_count_kind, json, name: "searches[\(index)].resultCount")
+      let name = "searches[\(index)].resultCount"
+      guard let results = try? EventInteger.read(kind, json, name: name) else {
+        repairs.searchResults += 1
+        continue
+      }
+      sum += results
       guard EventInteger.range.contains(sum) else {
         throw .outOfRange(
           "total_results (the sum of resultCount in searches)", allowed: EventInteger.allowed, json)

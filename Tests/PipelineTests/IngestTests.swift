@@ -11,7 +11,8 @@ import Testing
 
 @Suite("The main path, from Kafka to the tables")
 struct IngestTests {
-  @Test("Every event is stored once and the rollups equal a truth computed apart, whatever is delivered twice")
+  @Test(
+    "Every event is stored once and the rollups equal a truth computed apart, whatever is delivered twice")
   func storesEverythingOnce() async throws {
     let stage = try Stage(partitions: 3)
     var random = SeededGenerator(seed: 7)

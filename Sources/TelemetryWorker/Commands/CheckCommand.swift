@@ -29,7 +29,9 @@ struct CheckCommand: AsyncParsableCommand {
     checkKafka(loaded.settings, &report)
     checkDatabase(loaded.settings, &report)
     if json { try Console.printJSON(report) } else { Console.print(report.table) }
-    if !report.ok { throw CommandFailure("check: \(report.failures) of \(report.checks.count) checks failed") }
+    if !report.ok {
+      throw CommandFailure("check: \(report.failures) of \(report.checks.count) checks failed")
+    }
   }
 
   // MARK: Kafka
@@ -71,7 +73,11 @@ struct CheckCommand: AsyncParsableCommand {
         "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean",
         operation: "ask whether the server takes writes"
       ).rows[0].bool(0)
-      if isReadOnly { report.fail("writes", "the server is read-only") } else { report.pass("writes", "accepted") }
+      if isReadOnly {
+        report.fail("writes", "the server is read-only")
+      } else {
+        report.pass("writes", "accepted")
+      }
       checkSchema(schema, connection, &report)
     } catch {
       report.fail("database", "\(error)")
@@ -94,7 +100,8 @@ struct CheckCommand: AsyncParsableCommand {
       } else {
         report.fail(
           "privileges",
-          "missing \(missing.joined(separator: ", ")): run telemetry-worker migrate --grant ROLE as the owner")
+          "missing \(missing.joined(separator: ", ")): run telemetry-worker migrate --grant ROLE as the owner"
+        )
       }
     } catch let error as PostgresError where error.sqlState == .insufficientPrivilege {
       report.fail("privileges", "\(error): run telemetry-worker migrate --grant ROLE as the owner")

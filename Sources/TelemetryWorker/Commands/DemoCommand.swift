@@ -46,8 +46,9 @@ struct DemoCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-try await Demo(
-      events: events, partitions: partitions, seed: seed, duplicates: duplicates, malformed: malformed, keep: keep,
+    try await Demo(
+      events: events, partitions: partitions, seed: seed, duplicates: duplicates, malformed: malformed,
+      keep: keep,
       json: json, base: try options.load()
     ).run()
   }

@@ -35,7 +35,7 @@ struct Demo {
     settings.kafka.topics = [Self.topic]
     settings.postgres.url = server.url
     settings.postgres.schema = "public"
-    settings.log.level = max(settings.log.level, .warning)
+    settings.log.level = max(settings.log.level, .error)
     let connection = try Connection(settings.connectionOptions)
     try settings.storeSchema().migrationRunner.run(connection)
 
@@ -70,7 +70,8 @@ struct Demo {
     let generator = EventGenerator(
       GeneratorOptions(
         seed: seed, duplicateShare: duplicates, malformedShare: malformed,
-        timeline: .spread(start: now - TimeSpan(hours: 24).micros, span: TimeSpan(hours: 24).micros, count: events)))
+        timeline: .spread(
+          start: now - TimeSpan(hours: 24).micros, span: TimeSpan(hours: 24).micros, count: events)))
     let producer = try Producer(brokers: settings.brokerList)
     let chunk = max(1, Self.waitingRecordsPerPartition * partitions / 4)
     var summary = ProductionSummary()

@@ -22,7 +22,8 @@ extension Settings {
   func ingestSettings() throws -> IngestSettings {
     IngestSettings(
       brokers: brokerList, topics: kafka.topics, group: kafka.group, properties: clientProperties,
-      start: startPosition, rules: decodingRules, batchEvents: ingest.batchEvents, batchBytes: ingest.batchBytes,
+      start: startPosition, rules: decodingRules, batchEvents: ingest.batchEvents,
+      batchBytes: ingest.batchBytes,
       flushMs: ingest.flushMs, shutdownDeadlineSeconds: ingest.shutdownDeadlineSeconds,
       database: DatabaseSettings(
         connection: connectionOptions, schema: try storeSchema(), group: kafka.group,
