@@ -59,7 +59,7 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "Coordinator",
-      dependencies: ["Store", "Monitoring", "Threads", logging],
+      dependencies: ["Monitoring", "Postgres", "Store", "Threads"],
       swiftSettings: strict),
     .executableTarget(
       name: "TelemetryWorker",

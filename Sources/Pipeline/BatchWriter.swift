@@ -133,16 +133,6 @@ actor BatchWriter {
   }
 }
 
-extension PostgresError {
-  /// Whether the failure is of the kind that passes by itself (PostgreSQL documentation, appendix A). Anything else
-  /// is tried again too, for it must never cost an event, but somebody has to mend it.
-  var isEnvironment: Bool {
-    guard let sqlState else { return true }
-    // 08 connection, 25 transaction state (read-only), 40 rollback, 53 resources, 55 locks, 57 intervention, 58 system.
-    return ["08", "25", "40", "53", "55", "57", "58"].contains(sqlState.category)
-  }
-}
-
 extension Duration {
   var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

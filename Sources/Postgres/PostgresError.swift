@@ -47,6 +47,16 @@ public struct PostgresError: Error, Equatable, Sendable, CustomStringConvertible
   }
 }
 
+extension PostgresError {
+  /// Whether the failure is of the kind that passes by itself (PostgreSQL documentation, appendix A). Anything else
+  /// is tried again too, for it must never cost an event, but somebody has to mend it.
+  public var isEnvironment: Bool {
+    guard let sqlState else { return true }
+    // 08 connection, 25 transaction state (read-only), 40 rollback, 53 resources, 55 locks, 57 intervention, 58 system.
+    return ["08", "25", "40", "53", "55", "57", "58"].contains(sqlState.category)
+  }
+}
+
 /// The five characters with which the server names a condition (PostgreSQL documentation, appendix A).
 public struct SQLState: Hashable, Sendable, CustomStringConvertible, ExpressibleByStringLiteral {
   public let code: String

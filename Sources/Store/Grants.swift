@@ -25,10 +25,24 @@ public struct Grants {
     ("chat_telemetry_offsets", "SELECT, INSERT, UPDATE, DELETE"),
     ("chat_telemetry_dead_letters", "SELECT, INSERT, UPDATE, DELETE"),
     ("chat_telemetry_migrations", "SELECT"),
+    ("chat_telemetry_totals", "SELECT"),
+    ("chat_telemetry_domain_sketches", "SELECT"),
+    ("chat_telemetry_model_sketches", "SELECT"),
+    ("chat_telemetry_window_hours", "SELECT"),
+    ("chat_telemetry_window_minutes", "SELECT"),
+    ("chat_telemetry_fold_state", "SELECT"),
+    ("chat_telemetry_refresh_state", "SELECT"),
+    ("chat_telemetry_refresh_log", "SELECT, INSERT, DELETE"),
+    ("chat_telemetry_lease", "SELECT, INSERT, UPDATE, DELETE"),
+    ("chat_telemetry_domain_summary", "SELECT"),
+    ("chat_telemetry_model_summary", "SELECT"),
   ]
 
   /// Functions with their argument types.
-  public static let functions = ["chat_telemetry_ensure_days(date[])"]
+  public static let functions = [
+    "chat_telemetry_ensure_days(date[])", "chat_telemetry_fold()",
+    "refresh_telemetry_summary_views(text, text)",
+  ]
 
   /// Gives a role what the worker needs, and no more. Whoever calls it must own the tables.
   public func give(to role: String, _ connection: Connection) throws(PostgresError) {

@@ -54,6 +54,7 @@ public struct Schema: Sendable, Equatable {
   }
 
   private static let embedded: [(Int, String, [UInt8])] = [
-    (1, "raw_and_rollups", PackageResources.migration_0001_raw_and_rollups_sql)
+    (1, "raw_and_rollups", PackageResources.migration_0001_raw_and_rollups_sql),
+    (2, "summaries", PackageResources.migration_0002_summaries_sql),
   ]
 }

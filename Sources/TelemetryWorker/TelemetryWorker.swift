@@ -19,7 +19,8 @@ struct TelemetryWorker: AsyncParsableCommand {
       """,
     version: version,
     subcommands: [
-      RunCommand.self, MigrateCommand.self, CheckCommand.self, GenerateCommand.self, DemoCommand.self,
+      RunCommand.self, MigrateCommand.self, CheckCommand.self, StatusCommand.self, RefreshCommand.self,
+      HealthCommand.self, GenerateCommand.self, DemoCommand.self,
     ])
 
   static func main() async {

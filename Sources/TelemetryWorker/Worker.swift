@@ -1,7 +1,10 @@
+import Coordinator
 import Foundation
 import Logging
 import Monitoring
 import Pipeline
+import Postgres
+import Store
 import Telemetry
 import UnixSignals
 
@@ -18,42 +21,76 @@ struct Worker {
     self.role = role
     logger = settings.logger()
     metrics = WorkerMetrics(version: TelemetryWorker.version)
-    health = HealthState(awaiting: ["kafka", "postgres"])
+    health = HealthState(awaiting: role == .coordinator ? ["coordinator"] : ["kafka", "postgres"])
     metrics.declare(
       topics: settings.kafka.topics, deadLetterReasons: RejectionReason.allCases.map(\.rawValue),
-      repairKinds: RepairKind.allCases.map(\.rawValue), views: [])
+      repairKinds: RepairKind.allCases.map(\.rawValue), views: SummaryView.allCases.map(\.rawValue))
   }
 
   /// Works until SIGTERM or SIGINT, or until something is beyond repair.
   func run() async throws {
+    let observer = Observer(metrics: metrics, logger: logger)
     let server = MonitoringServer(
       host: settings.http.host, port: UInt16(settings.http.port), title: "telemetry-worker",
-      metrics: metrics.registry, health: health, logger: logger)
-    let ingest = Ingest(
-      settings: try settings.ingestSettings(), observer: Observer(metrics: metrics, logger: logger),
-      health: health)
+      metrics: metrics.registry, health: health, endpoints: StatusEndpoint.all(settings), logger: logger)
+    let ingest = Ingest(settings: try settings.ingestSettings(), observer: observer, health: health)
+    let coordinator = Coordinator(
+      settings: try settings.coordinatorSettings(), observer: observer, health: health)
+    try requireSchema()
     try await server.start()
     logger.info(
       "worker starts",
       metadata: [
         "version": "\(TelemetryWorker.version)", "topics": "\(settings.kafka.topics.joined(separator: ","))",
-        "group": "\(settings.kafka.group)",
+        "group": "\(settings.kafka.group)", "role": "\(role.rawValue)",
       ])
-    let signals = Task { await obeySignals { ingest.stop() } }
-    defer { signals.cancel() }
+    let stop = StopRequest { ingest.stop() }
+    let signals = Task { await obeySignals(stop) }
+    let coordinating = Task { if role != .consumer { await coordinator.run() } }
+    let result: Result<Void, any Error>
     do {
-      try await ingest.run()
+      result = .success(try await consume(ingest, until: stop))
     } catch {
       health.report("worker", .failed("\(error)"))
-      await server.stop()
-      throw error
+      result = .failure(error)
     }
+    coordinating.cancel()
+    await coordinating.value
+    signals.cancel()
     await server.stop()
+    try result.get()
     logger.info("worker stopped")
   }
 
+  private func consume(_ ingest: Ingest, until stop: StopRequest) async throws {
+    if role == .coordinator {
+      health.report("kafka", .ok)
+      await stop.wait()
+    } else {
+      try await ingest.run()
+    }
+  }
+
+  /// A schema that is missing or behind would fail every batch: that is said at once, where somebody sees it. A server
+  /// that does not answer is another matter: the worker waits for it.
+  private func requireSchema() throws {
+    let schema = try settings.storeSchema()
+    let pending: [Migration]
+    do {
+      pending = try schema.migrationRunner.pending(try Connection(settings.connectionOptions))
+    } catch let error as PostgresError {
+      if error.sqlState == nil || error.isEnvironment { return }
+      throw error
+    }
+    guard pending.isEmpty else {
+      let names = pending.map { "\($0.version) \($0.name)" }.joined(separator: ", ")
+      throw CommandFailure(
+        "run: schema \(schema.name) lacks migrations (\(names)): run telemetry-worker migrate")
+    }
+  }
+
   /// The first signal asks for a clean stop, which has until the deadline; the second one ends the process at once.
-  private func obeySignals(stop: @escaping @Sendable () -> Void) async {
+  private func obeySignals(_ stop: StopRequest) async {
     let deadline = settings.ingest.shutdownDeadlineSeconds
     var isStopping = false
     for await signal in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
@@ -63,7 +100,7 @@ struct Worker {
       }
       isStopping = true
       logger.info("stopping", metadata: ["signal": "\(signal)", "deadline_seconds": "\(deadline)"])
-      stop()
+      stop.request()
       // Not a Task: the shared pool may be busy, and the deadline holds all the same.
       let watchdog = Thread { [logger] in
         Thread.sleep(forTimeInterval: Double(deadline) * 0.95)
@@ -72,5 +109,23 @@ struct Worker {
       }
       watchdog.start()
     }
+  }
+}
+
+/// The wish to stop: made once, from any thread, and heard by whoever waits.
+final class StopRequest: Sendable {
+  private let onRequest: @Sendable () -> Void
+  private let (stream, continuation) = AsyncStream<Never>.makeStream()
+
+  init(onRequest: @escaping @Sendable () -> Void) { self.onRequest = onRequest }
+
+  func request() {
+    onRequest()
+    continuation.finish()
+  }
+
+  /// Returns once the wish was made.
+  func wait() async {
+    for await _ in stream {}
   }
 }

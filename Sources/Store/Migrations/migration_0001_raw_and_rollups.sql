@@ -119,6 +119,9 @@ CREATE TABLE @schema@.chat_telemetry_model_rollups (
   LIKE @schema@.chat_telemetry_rollups INCLUDING DEFAULTS INCLUDING GENERATED,
   domain text,
   model text NOT NULL,
+  -- The duration sketch, in day rows only: a bin may come more than once until its row is compacted.
+  duration_bins smallint[],
+  duration_bin_counts bigint[],
   UNIQUE NULLS NOT DISTINCT (granularity, bucket_start, domain, model)
 ) PARTITION BY LIST (granularity);
 

@@ -1,3 +1,4 @@
+import Coordinator
 import Foundation
 import Kafka
 import Logging
@@ -39,9 +40,21 @@ struct Demo {
     let connection = try Connection(settings.connectionOptions)
     try settings.storeSchema().migrationRunner.run(connection)
 
+    let metrics = WorkerMetrics(version: TelemetryWorker.version)
+    let health = HealthState(awaiting: ["kafka", "postgres"])
+    let endpoint = MonitoringServer(
+      host: settings.http.host, port: 0, title: "telemetry-worker demo", metrics: metrics.registry,
+      health: health,
+      endpoints: StatusEndpoint.all(settings), logger: settings.logger())
+    let port = try await endpoint.start()
+    say("metrics meanwhile: http://\(settings.http.host):\(port)/metrics")
     say("generating and ingesting \(NumberText.grouped(events)) events")
-    let outcome = try await ingest(settings, connection)
-    let report = try DemoReport(outcome: outcome, connection: connection)
+    let outcome = try await ingest(settings, connection, metrics, health)
+    say("refreshing the summary views")
+    let refreshes = try Summaries(connection: connection, schema: try settings.storeSchema())
+      .refresh(nil, cause: "manual")
+    let report = try DemoReport(outcome: outcome, refreshes: refreshes, connection: connection)
+    await endpoint.stop()
     if json { try Console.printJSON(report) } else { Console.print(report.text) }
     isKept = keep
     say(Self.farewell(server, isKept: keep))
@@ -51,16 +64,21 @@ struct Demo {
   private func say(_ text: String) { Console.note(text) }
 
   /// Runs a worker until everything that was generated is committed.
-  private func ingest(_ settings: Settings, _ connection: Connection) async throws -> DemoOutcome {
-    let ingest = Ingest(
-      settings: try settings.ingestSettings(),
-      observer: Observer(metrics: WorkerMetrics(version: TelemetryWorker.version), logger: settings.logger()),
-      health: HealthState())
+  private func ingest(
+    _ settings: Settings, _ connection: Connection, _ metrics: WorkerMetrics, _ health: HealthState
+  ) async throws -> DemoOutcome {
+    let observer = Observer(metrics: metrics, logger: settings.logger())
+    let ingest = Ingest(settings: try settings.ingestSettings(), observer: observer, health: health)
+    let coordinator = Coordinator(
+      settings: try settings.coordinatorSettings(), observer: observer, health: health)
+    let coordinating = Task { await coordinator.run() }
     async let running: Void = ingest.run()
     let generated: Result<DemoOutcome, any Error>
     do { generated = .success(try await produce(settings, connection)) } catch { generated = .failure(error) }
     ingest.stop()
     try await running
+    coordinating.cancel()
+    await coordinating.value
     return try generated.get()
   }
 

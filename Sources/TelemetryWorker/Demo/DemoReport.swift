@@ -1,4 +1,5 @@
 import Postgres
+import Store
 
 /// What a demo shows at its end, read from the tables that dashboards read.
 struct DemoReport: Encodable {
@@ -17,10 +18,23 @@ struct DemoReport: Encodable {
     var rows: [[String]]
   }
 
+  struct Refresh: Encodable {
+    var view: String
+    var milliseconds: Double
+    var status: String
+  }
+
   var throughput: Throughput
+  /// The last refresh of each view, when all events were stored.
+  var refreshes: [Refresh]
   var tables: [Table]
 
-  init(outcome: DemoOutcome, connection: Connection) throws(PostgresError) {
+  init(
+    outcome: DemoOutcome, refreshes: [RefreshOutcome], connection: Connection
+  ) throws(PostgresError) {
+    self.refreshes = refreshes.map {
+      Refresh(view: $0.view.rawValue, milliseconds: $0.milliseconds, status: $0.status)
+    }
     let counts = try connection.query(
       """
       SELECT (SELECT count(*) FROM chat_telemetry), (SELECT count(*) FROM chat_telemetry_dead_letters)
@@ -43,17 +57,21 @@ struct DemoReport: Encodable {
 
   private static let queries: [(title: String, sql: String)] = [
     (
-      "Busiest domains",
+      "Busiest domains (chat_telemetry_domain_summary)",
       """
-      SELECT domain, \(measures) FROM chat_telemetry_domain_rollups WHERE granularity = 'hour'
-      GROUP BY domain ORDER BY requests DESC, domain LIMIT 8
+      SELECT domain, total_requests_all_time AS requests, success_rate_pct AS success_pct,
+        total_cost_usd_all_time AS cost_usd, total_tokens AS tokens, round(median_duration_ms) AS median_ms,
+        round(p95_duration_ms) AS p95_ms, most_used_model AS model, requests_last_24h AS last_24h
+      FROM chat_telemetry_domain_summary ORDER BY requests DESC, domain LIMIT 8
       """
     ),
     (
-      "Models",
+      "Models (chat_telemetry_model_summary)",
       """
-      SELECT model, \(measures) FROM chat_telemetry_model_rollups WHERE granularity = 'hour'
-      GROUP BY model ORDER BY requests DESC, model
+      SELECT model, total_uses AS uses, unique_domains AS domains, success_rate_pct AS success_pct,
+        total_cost AS cost_usd, round(cost_per_1k_tokens, 6) AS usd_per_1k, round(avg_duration_ms) AS avg_ms,
+        round(p95_duration_ms) AS p95_ms, uses_last_24h AS last_24h
+      FROM chat_telemetry_model_summary ORDER BY uses DESC, model
       """
     ),
     (
@@ -92,6 +110,9 @@ struct DemoReport: Encodable {
       \(NumberText.grouped(throughput.duplicates)), dead letters \(NumberText.grouped(throughput.deadLetters))
 
       """
+    for each in refreshes {
+      text += "\(each.view): folded and refreshed, \(each.milliseconds) ms, \(each.status)\n"
+    }
     for table in tables { text += "\n\(table.title)\n\(table.rendered)" }
     return text
   }

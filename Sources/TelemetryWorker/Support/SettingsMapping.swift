@@ -1,3 +1,5 @@
+import Coordinator
+import Foundation
 import Kafka
 import Logging
 import Monitoring
@@ -28,6 +30,26 @@ extension Settings {
       database: DatabaseSettings(
         connection: connectionOptions, schema: try storeSchema(), group: kafka.group,
         recentKeys: ingest.recentKeys))
+  }
+
+  func coordinatorSettings() throws -> CoordinatorSettings {
+    let zone = try CronZone(refresh.timeZone)
+    let schedule = try refresh.schedule.map { (expression) throws(CronError) in
+      try CronSchedule(expression, zone: zone)
+    }
+    return CoordinatorSettings(
+      connection: connectionOptions, schema: try storeSchema(),
+      trigger: RefreshTrigger(
+        schedule: schedule, afterEvents: Int64(refresh.afterEvents),
+        minInterval: Int64(refresh.minIntervalSeconds) * 1_000_000),
+      refreshLogDays: retention.refreshLogDays, holder: Self.processName)
+  }
+
+  /// Names this process among the replicas: containers often share process ids, and sometimes host names.
+  private static var processName: String {
+    let process = ProcessInfo.processInfo
+    let random = String(UInt32.random(in: 0 ... .max), radix: 36)
+    return "\(process.hostName)/\(process.processIdentifier)/\(random)"
   }
 
   private var startPosition: Pipeline.StartPosition {

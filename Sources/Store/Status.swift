@@ -1,0 +1,130 @@
+import Postgres
+
+/// Reads how things stand, for `status`, `refresh --check` and the HTTP API. Not Sendable: as its connection.
+public struct StatusReader {
+  let connection: Connection
+  let schema: Schema
+
+  public init(connection: Connection, schema: Schema) {
+    self.connection = connection
+    self.schema = schema
+  }
+
+  public struct View: Encodable, Sendable {
+    public var name: String
+    public var rows: Int64
+    public var bytes: Int64
+    /// RFC 3339 in UTC.
+    public var lastRefreshedAt: String?
+    public var ageSeconds: Double?
+    public var lastRefreshMs: Double?
+    public var pendingEvents: Int64
+    public var lastError: String?
+    public var stale: Bool
+  }
+
+  public struct Position: Encodable, Sendable {
+    public var group: String
+    public var topic: String
+    public var partition: Int32
+    public var nextOffset: Int64
+    /// The broker's end; nil when it was not asked.
+    public var endOffset: Int64?
+    public var lagRecords: Int64?
+    /// Age of the last record stored, where there is a lag.
+    public var lagSeconds: Double?
+    public var lastRecordAgeSeconds: Double?
+    public var updatedAt: String
+  }
+
+  public struct Coordinator: Encodable, Sendable {
+    public var holder: String
+    public var since: String
+    public var expiresInSeconds: Double
+  }
+
+  public struct DeadLetters: Encodable, Sendable {
+    public var reason: String
+    public var unresolved: Int64
+    public var last24Hours: Int64
+  }
+
+  private static let time = "YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\""
+
+  private func text(_ time: String) -> String { "to_char(\(time) AT TIME ZONE 'UTC', '\(Self.time)')" }
+
+  /// The views; one is stale when it was never refreshed, or when it is older than that while events wait for it.
+  public func views(maxAgeSeconds: Double) throws(PostgresError) -> [View] {
+    let states = try Summaries(connection: connection, schema: schema).state().views
+    var views: [View] = []
+    for state in states {
+      var parameters = Parameters()
+      parameters.append(schema.table(state.view.rawValue))
+      parameters.append(state.view.rawValue)
+      let row = try connection.query(
+        """
+        SELECT coalesce(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid), c.relispopulated,
+          \(text("r.refreshed_at")), extract(epoch FROM now() - r.refreshed_at),
+          (SELECT l.refresh_time_ms FROM \(schema.table("chat_telemetry_refresh_log")) AS l
+            WHERE l.view_name = $2 AND l.status = 'SUCCESS' ORDER BY l.started_at DESC LIMIT 1),
+          (SELECT nullif(l.status, 'SUCCESS') FROM \(schema.table("chat_telemetry_refresh_log")) AS l
+            WHERE l.view_name = $2 ORDER BY l.started_at DESC LIMIT 1)
+        FROM pg_class AS c, \(schema.table("chat_telemetry_refresh_state")) AS r
+        WHERE c.oid = $1::regclass AND r.view_name = $2
+        """, parameters, operation: "read the state of \(state.view.rawValue)"
+      ).rows[0]
+      let isPopulated = row.bool(2)
+      let count =
+        isPopulated
+        ? try connection.query(
+          "SELECT count(*) FROM \(schema.table(state.view.rawValue))",
+          operation: "count \(state.view.rawValue)"
+        ).rows[0].int(0) : 0
+      let age = row[4].flatMap { Double($0) }
+      views.append(
+        View(
+          name: state.view.rawValue, rows: count, bytes: row.int(1), lastRefreshedAt: row[3], ageSeconds: age,
+          lastRefreshMs: row[5].flatMap { Double($0) }, pendingEvents: state.pendingEvents, lastError: row[6],
+          stale: !isPopulated || (state.pendingEvents > 0 && (age ?? .infinity) > maxAgeSeconds)))
+    }
+    return views
+  }
+
+  /// Every stored position, without the brokers' part.
+  public func positions() throws(PostgresError) -> [Position] {
+    try connection.query(
+      """
+      SELECT consumer_group, topic, partition, next_offset, extract(epoch FROM now() - last_record_at),
+        \(text("updated_at"))
+      FROM \(schema.offsetsTable) ORDER BY consumer_group, topic, partition
+      """, operation: "read the positions"
+    ).rows.map { row in
+      Position(
+        group: row.text(0), topic: row.text(1), partition: Int32(row.int(2)), nextOffset: row.int(3),
+        lastRecordAgeSeconds: row[4].flatMap { Double($0) }, updatedAt: row.text(5))
+    }
+  }
+
+  /// Who holds the lease now; nil when nobody does.
+  public func coordinator() throws(PostgresError) -> Coordinator? {
+    try connection.query(
+      """
+      SELECT holder, \(text("acquired_at")), extract(epoch FROM expires_at - clock_timestamp())
+      FROM \(schema.table("chat_telemetry_lease"))
+      WHERE name = '\(Lease.name)' AND expires_at >= clock_timestamp()
+      """, operation: "read the coordinator's lease"
+    ).rows.first.map { row in
+      Coordinator(holder: row.text(0), since: row.text(1), expiresInSeconds: Double(row.text(2)) ?? 0)
+    }
+  }
+
+  /// Dead letters that wait for somebody, by reason.
+  public func deadLetters() throws(PostgresError) -> [DeadLetters] {
+    try connection.query(
+      """
+      SELECT reason, count(*), count(*) FILTER (WHERE received_at > now() - interval '24 hours')
+      FROM \(schema.deadLettersTable) WHERE resolved_at IS NULL GROUP BY reason ORDER BY 2 DESC, 1
+      """, operation: "count the dead letters"
+    ).rows.map { DeadLetters(reason: $0.text(0), unresolved: $0.int(1), last24Hours: $0.int(2)) }
+  }
+}

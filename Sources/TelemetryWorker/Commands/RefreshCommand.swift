@@ -1,0 +1,76 @@
+import ArgumentParser
+import Postgres
+import Store
+
+struct RefreshCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "refresh",
+    abstract: "Fold what is pending and refresh the summary views now.",
+    discussion: """
+      Does what the coordinator does on schedule, and may run beside it. With --check it refreshes nothing: it shows the \
+      views and whether they are stale, and exits with 1 if one is. A view is stale when it was never refreshed, or when \
+      events have been waiting for it for longer than --max-age.
+
+      Examples:
+        telemetry-worker refresh
+        telemetry-worker refresh --view chat_telemetry_domain_summary
+        telemetry-worker refresh --check --json
+      """)
+
+  @Option(help: ArgumentHelp("Refresh or check this view only.", valueName: "name"))
+  var view: SummaryView?
+
+  @Flag(help: "Show how fresh the views are instead of refreshing them.")
+  var check = false
+
+  @Option(help: ArgumentHelp("How old a view with pending events may be: 90s, 15m, 24h.", valueName: "time"))
+  var maxAge = TimeSpan(hours: 2)
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  @OptionGroup(title: "Settings")
+  var options: SettingsOptions
+
+  func run() async throws {
+    let settings = try options.load()
+    let connection = try Connection(settings.connectionOptions)
+    if check { try showFreshness(settings, connection) } else { try refresh(settings, connection) }
+  }
+
+  private func refresh(_ settings: Settings, _ connection: Connection) throws {
+    let outcomes = try Summaries(connection: connection, schema: try settings.storeSchema())
+      .refresh(view, cause: "manual")
+    if json {
+      try Console.printJSON(
+        outcomes.map { Row(viewName: $0.view.rawValue, refreshTimeMs: $0.milliseconds, status: $0.status) })
+    } else {
+      var table = TextTable(.text("view"), .number("ms"), .text("status"))
+      for each in outcomes { table.add(each.view.rawValue, "\(each.milliseconds)", each.status) }
+      Console.print(table.rendered(width: nil))
+    }
+    let failed = outcomes.count { $0.error != nil }
+    if failed > 0 { throw CommandFailure("refresh: \(failed) of \(outcomes.count) views failed") }
+  }
+
+  private struct Row: Encodable {
+    var viewName: String
+    var refreshTimeMs: Double
+    var status: String
+  }
+
+  private func showFreshness(_ settings: Settings, _ connection: Connection) throws {
+    let all = try StatusReader(connection: connection, schema: try settings.storeSchema())
+      .views(maxAgeSeconds: Double(maxAge.micros) / 1_000_000)
+    let views = all.filter { view == nil || $0.name == view?.rawValue }
+    if json { try Console.printJSON(views) } else { Console.print(StatusText.views(views)) }
+    let stale = views.filter(\.stale).map(\.name)
+    if !stale.isEmpty { throw CommandFailure("refresh: stale: \(stale.joined(separator: ", "))") }
+  }
+}
+
+extension SummaryView: ExpressibleByArgument {}
+
+extension RefreshOutcome {
+  var status: String { error ?? "SUCCESS" }
+}
