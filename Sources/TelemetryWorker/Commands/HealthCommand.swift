@@ -38,11 +38,6 @@ struct HealthProbe {
   var port: Int
   private static let timeoutSeconds = 5
 
-  init(host: String, port: Int) {
-    self.host = host
-    self.port = port
-  }
-
   /// The status code of a GET.
   func status(of path: String) throws -> Int {
     var hints = addrinfo()
