@@ -15,6 +15,9 @@ public final class Consumer {
   let client: Client
   private let callbacks: ConsumerCallbacks
   private var topics = TopicTable()
+  private var reminder = FetchReminder(isNeeded: !Client.hasFetchQueueBackoff)
+  /// A reference to the queue that poll reads.
+  private let queue: OpaquePointer
   /// Where fetching each assigned partition was started, by `assign` or `seek`.
   var starts: [TopicPartition: Int64] = [:]
   /// Partitions that librdkafka has given up, after `.offsetOutOfRange`.
@@ -30,7 +33,7 @@ public final class Consumer {
     "queued.min.messages": "20000",
     "fetch.max.bytes": "8388608",
     "fetch.message.max.bytes": "1048576",
-  ]
+  ].merging(Client.hasFetchQueueBackoff ? ["fetch.queue.backoff.ms": "20"] : [:]) { $1 }
 
   /// - Parameters:
   ///   - brokers: `host:port`, separated by commas.
@@ -60,13 +63,11 @@ public final class Consumer {
     client = try Client(RD_KAFKA_CONSUMER, configuration: configuration, callbacks: callbacks)
     self.callbacks = callbacks
     rd_kafka_poll_set_consumer(client.handle)
+    queue = rd_kafka_queue_get_consumer(client.handle)
     waker = ConsumerWaker(client: client.handle)
   }
 
-  deinit {
-    waker.disconnect()
-    client.destroy()
-  }
+  deinit { destroy() }
 
   /// Joins the group to share these topics' partitions; `poll` then tells `.assigned`. A topic that begins
   /// with `^` is a regular expression. A topic that does not exist yet is reported by `poll` as an error, and is
@@ -86,14 +87,25 @@ public final class Consumer {
   public func poll(timeoutMs: Int32, onRecord: (borrowing Record) -> Void) -> PollResult {
     assert(!client.isDestroyed, "poll after close")
     if let event = callbacks.nextEvent() { return event }
+    if timeoutMs != 0 { remindIfDry() }
     guard let message = rd_kafka_consumer_poll(client.handle, timeoutMs) else {
+      remindIfDry()
       return callbacks.nextEvent() ?? .timeout
     }
     defer { rd_kafka_message_destroy(message) }
     guard message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR else { return failure(message) }
     let topicID = topics.id(of: message.pointee.rkt)
     onRecord(Record(message, topicID: topicID, topic: topics.names[topicID]))
+    if reminder.delivered(valueBytes: message.pointee.len, now: { ContinuousClock.now }) {
+      client.remindToFetch(starts.keys)
+    }
     return .record
+  }
+
+  private func remindIfDry() {
+    guard reminder.mayRunDry, rd_kafka_queue_length(queue) == 0 else { return }
+    reminder.reminded(ContinuousClock.now)
+    client.remindToFetch(starts.keys)
   }
 
   private func failure(_ message: UnsafeMutablePointer<rd_kafka_message_t>) -> PollResult {
@@ -179,14 +191,19 @@ public final class Consumer {
     guard !client.isDestroyed else { return true }
     callbacks.isClosing = true
     let left = leaveGroup(timeoutMs: timeoutMs)
-    waker.disconnect()
-    client.destroy()
+    destroy()
     return left
   }
 
+  /// The references to the queue come first: librdkafka waits for them.
+  private func destroy() {
+    guard !client.isDestroyed else { return }
+    waker.disconnect()
+    rd_kafka_queue_destroy(queue)
+    client.destroy()
+  }
+
   private func leaveGroup(timeoutMs: Int32) -> Bool {
-    let queue = rd_kafka_queue_get_consumer(client.handle)
-    defer { rd_kafka_queue_destroy(queue) }
     // The asynchronous close, because rd_kafka_consumer_close has no timeout. Its events come on the
     // consumer's own queue, where polling serves them as ever.
     if let error = rd_kafka_consumer_close_queue(client.handle, queue) {
