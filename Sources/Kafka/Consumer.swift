@@ -189,7 +189,6 @@ public final class Consumer {
   @discardableResult
   public func close(timeoutMs: Int32 = 10_000) -> Bool {
     guard !client.isDestroyed else { return true }
-    callbacks.isClosing = true
     let left = leaveGroup(timeoutMs: timeoutMs)
     destroy()
     return left
@@ -210,8 +209,8 @@ public final class Consumer {
       rd_kafka_error_destroy(error)  // fatal state: nothing to leave any more
       return true
     }
-    // A revocation nobody has answered keeps librdkafka from terminating. Answered before the close has begun,
-    // it would make the consumer join again.
+    // Closing revokes what is assigned and waits for the answer. Answering an earlier revocation before the
+    // close has begun would make the consumer join again; both requests are served in order.
     rd_kafka_assign(client.handle, nil)
     let clock = ContinuousClock()
     let deadline = clock.now + .milliseconds(timeoutMs)

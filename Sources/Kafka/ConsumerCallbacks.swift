@@ -11,8 +11,6 @@ final class ConsumerCallbacks {
   private let logger: KafkaLogger?
   private var events: [PollResult] = []
   private(set) var isRevocationPending = false
-  /// Set once `Consumer.close` has begun: from then on nobody answers events, so the callback does.
-  var isClosing = false
 
   init(logger: KafkaLogger?) {
     self.logger = logger
@@ -71,15 +69,11 @@ final class ConsumerCallbacks {
   /// Taken: left unanswered on purpose until `Consumer.unassign`. librdkafka has paused the partitions and
   /// sends heartbeats, and the group waits, so the caller can finish writing what it read. Answering here would
   /// hand the partitions on first, and the other member would read the same records again. Never answering
-  /// costs the membership after `max.poll.interval.ms`, and would make a close hang, hence `isClosing`.
+  /// costs the membership after `max.poll.interval.ms`. A close waits for the answer too, and gives it itself.
   private func rebalance(
     _ client: OpaquePointer, _ code: rd_kafka_resp_err_t,
     _ list: PartitionList.Pointer?
   ) {
-    guard !isClosing else {
-      rd_kafka_assign(client, nil)
-      return
-    }
     let partitions = PartitionList.partitions(of: list).sorted()
     switch code {
     case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:

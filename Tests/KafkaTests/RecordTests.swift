@@ -42,10 +42,12 @@ struct RecordTests {
       { producer in
         try producer.produce(topic: "events", partition: 0, key: nil, value: nil as [UInt8]?)
         try producer.produce(topic: "events", partition: 0, key: [], value: [])
-      }, count: 2)
-    #expect(records.map(\.key) == [nil, []])
-    #expect(records.map(\.value) == [nil, []])
-    #expect(records.map(\.headers) == [[], []])
+        let nowhere = UnsafeRawBufferPointer(start: nil, count: 0)
+        try producer.produce(topic: "events", partition: 0, key: nowhere, value: nowhere)
+      }, count: 3)
+    #expect(records.map(\.key) == [nil, [], []])
+    #expect(records.map(\.value) == [nil, [], []])
+    #expect(records.map(\.headers) == [[], [], []])
   }
 
   @Test("Each topic keeps its number and name, whichever record comes next")

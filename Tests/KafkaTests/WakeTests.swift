@@ -2,7 +2,7 @@ import Dispatch
 import Kafka
 import Testing
 
-@Suite("Waking a poll")
+@Suite("Waking a poll", .timeLimit(.minutes(5)))
 struct WakeTests {
   /// A consumer whose poll would end with statistics if no wake-up ended it before.
   private func makeConsumer(_ cluster: MockCluster) throws -> Consumer {
