@@ -25,10 +25,29 @@ public final class TestDatabase: Sendable {
 
   public func connect() throws -> Connection { try Connection(options) }
 
+  /// SQL text in which `@` stands for the schema.
+  public func sql(_ text: String) -> String { text.replacing("@", with: schema.quoted) }
+
+  /// The name of a role that no other test has.
+  public func role(_ name: String) -> String { "\(schema.name)_\(name)" }
+
   /// Runs one query on a connection of its own; `@` stands for the schema.
+  @discardableResult
   public func rows(_ sql: String) throws -> [[String?]] {
-    let text = sql.replacing("@", with: schema.quoted)
-    return try connect().execute(text, operation: "query for a test").rows.map(\.values)
+    try connect().execute(self.sql(sql), operation: "query for a test").rows.map(\.values)
+  }
+
+  /// Waits until a backend waits for a lock.
+  public func untilBlocked(_ backendPID: Int32) async throws {
+    try await eventually("backend \(backendPID) waits for a lock") {
+      try number(
+        "SELECT count(*) FROM pg_stat_activity WHERE pid = \(backendPID) AND wait_event_type = 'Lock'") == 1
+    }
+  }
+
+  /// Ends a backend, as an administrator or a failover would, and waits until it is gone.
+  public func terminate(_ backendPID: Int32) throws {
+    try rows("SELECT pg_terminate_backend(\(backendPID), 60000)")
   }
 
   /// The first value of the first row as a number.
@@ -42,10 +61,20 @@ private final class SharedServer: Sendable {
   let server: PrivateServer
 
   init() throws {
-    server = try PrivateServer(settings: ["fsync": "off", "max_connections": "60"])
+    server = try PrivateServer(settings: ["fsync": "off", "max_connections": "300"])
     Self.remembered.withLock { $0 = server }
     atexit { SharedServer.remembered.withLock { $0?.remove() } }
   }
 
   private static let remembered = Mutex<PrivateServer?>(nil)
+}
+
+extension TestDatabase {
+  /// The same server, as another user.
+  public func options(user: String, password: String? = nil) -> ConnectionOptions {
+    let secret = password.map { ":\($0)" } ?? ""
+    return ConnectionOptions(
+      conninfo: options.conninfo.replacing("postgres@", with: "\(user)\(secret)@"),
+      applicationName: options.applicationName)
+  }
 }
