@@ -8,7 +8,7 @@ import Glibc
 public final class Connection {
   let handle: OpaquePointer
 
-  /// Called when an answer has not come for `stallAfterMs` (and again after each such time), with the backend's
+  /// Called when the server has neither answered nor taken a COPY's rows for `stallAfterMs` (and again after each such time), with the backend's
   /// process id, e.g. to see who holds the lock that it waits for. It must not use this connection.
   public var onStall: ((_ backendPID: Int32) -> Void)?
   public var stallAfterMs: Int32 = 5_000
@@ -87,7 +87,12 @@ public final class Connection {
         if firstFailure == nil { firstFailure = error }
       }
     }
-    try readSync()
+    do throws(PostgresError) {
+      try readSync()
+    } catch {
+      firstFailure?.connectionLost = true
+      throw firstFailure ?? error
+    }
     PQexitPipelineMode(handle)
     if let firstFailure { throw firstFailure }
     return results
@@ -130,27 +135,53 @@ public final class Connection {
         firstFailure = firstFailure ?? failure(operation, result)
       }
     }
-    if let firstFailure { throw firstFailure }
+    if var firstFailure {
+      // A server that ends a session says why, and only then is the connection gone.
+      firstFailure.connectionLost = firstFailure.connectionLost || !isUsable
+      throw firstFailure
+    }
     guard let last else { throw failure(operation) }
     return last
   }
 
   private func readSync() throws(PostgresError) {
-    guard let result = try nextResult("end a pipeline") else { return }
-    PQclear(result)
+    guard let result = try nextResult("end a pipeline") else { throw failure("end a pipeline") }
+    defer { PQclear(result) }
+    guard PQresultStatus(result) == PGRES_PIPELINE_SYNC else { throw failure("end a pipeline") }
   }
 
   /// The next result, or nil at the end of a statement's results. Reports a stall while it waits.
   func nextResult(_ operation: String) throws(PostgresError) -> OpaquePointer? {
-    while PQflush(handle) == 1 {}
+    // Where the connection breaks, what the server said last is among the results, and then that it broke.
+    guard flush() else { return PQgetResult(handle) }
     while PQisBusy(handle) == 1 {
-      var descriptor = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
-      let ready = poll(&descriptor, 1, onStall == nil ? -1 : stallAfterMs)
-      if ready == 0 { onStall?(backendPID) }
-      if ready < 0 && errno != EINTR { throw failure(operation) }
-      if ready > 0 && PQconsumeInput(handle) == 0 { throw failure(operation) }
+      guard let events = awaitSocket(POLLIN) else { throw failure(operation) }
+      if events != 0 && PQconsumeInput(handle) == 0 { break }
     }
     return PQgetResult(handle)
+  }
+
+  /// Hands the kernel all that libpq has gathered, reading what the server says meanwhile, so that neither side waits
+  /// for the other. Returns false when the connection broke.
+  func flush() -> Bool {
+    while true {
+      switch PQflush(handle) {
+      case 0: return true
+      case 1: break
+      default: return false
+      }
+      guard let events = awaitSocket(POLLIN | POLLOUT) else { return false }
+      if events & ~Int16(POLLOUT) != 0 && PQconsumeInput(handle) == 0 { return false }
+    }
+  }
+
+  /// Waits until the socket is ready, or a stall was reported; returns what it is ready for, nil on a failure.
+  private func awaitSocket(_ events: Int32) -> Int16? {
+    var descriptor = pollfd(fd: PQsocket(handle), events: Int16(events), revents: 0)
+    let ready = poll(&descriptor, 1, onStall == nil ? -1 : stallAfterMs)
+    if ready == 0 { onStall?(backendPID) }
+    if ready < 0 && errno != EINTR { return nil }
+    return ready > 0 ? descriptor.revents : 0
   }
 
   /// The connection's own last failure.

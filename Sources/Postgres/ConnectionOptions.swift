@@ -23,12 +23,16 @@ public struct ConnectionOptions: Sendable, CustomStringConvertible {
 
   public var description: String { "ConnectionOptions(conninfo: <redacted>, as: \(applicationName))" }
 
-  /// Throws when libpq cannot read the conninfo; never repeats it, for it may hold a password.
+  /// Throws when libpq cannot read the conninfo, or would take a part of the password for something else; never
+  /// repeats it, for it may hold a password.
   public func validate() throws(PostgresError) {
     var reason: UnsafeMutablePointer<CChar>?
     if let parsed = PQconninfoParse(conninfo, &reason) {
-      PQconninfoFree(parsed)
-      return
+      defer { PQconninfoFree(parsed) }
+      guard let misread = Self.misreadPart(of: parsed) else { return }
+      throw PostgresError(
+        operation: "read the connection string", message: "its \(misread) is not one",
+        hint: "percent-encode @ : / and other special characters of the user and the password")
     }
     let text = reason.map { String(cString: $0) } ?? "out of memory"
     if let reason { PQfreemem(reason) }
@@ -37,6 +41,23 @@ public struct ConnectionOptions: Sendable, CustomStringConvertible {
     throw PostgresError(
       operation: "read the connection string", message: safe.trimmingNewlines,
       hint: "expected postgresql://user@host:5432/database or host=... dbname=...")
+  }
+
+  /// The part that holds what an unescaped character of a password left over: libpq's errors, and the server's, would
+  /// quote it.
+  private static func misreadPart(of parsed: UnsafeMutablePointer<PQconninfoOption>) -> String? {
+    var option = parsed
+    while let keyword = option.pointee.keyword {
+      defer { option += 1 }
+      guard let value = option.pointee.val.map({ String(cString: $0) }) else { continue }
+      switch String(cString: keyword) {
+      case "host" where value.contains("@"): return "host"
+      case "dbname" where value.contains("@"): return "dbname"
+      case "port" where !value.allSatisfy({ ("0"..."9").contains($0) || $0 == "," }): return "port"
+      default: continue
+      }
+    }
+    return nil
   }
 
   /// Later keywords win: what the user's conninfo says stands over our defaults, but not over the encoding.

@@ -18,7 +18,10 @@ extension Connection {
       throw refusal
     }
     PQclear(started)
-    var writer = CopyWriter(handle)
+    // A server that waits for a lock takes no more rows: sending must not block where nobody sees the stall.
+    PQsetnonblocking(handle, 1)
+    defer { PQsetnonblocking(handle, 0) }
+    var writer = CopyWriter(self)
     writer.begin()
     body(&writer)
     writer.end()
@@ -33,7 +36,7 @@ extension Connection {
 /// Small pieces are gathered, for libpq writes to the socket every 8 KiB at the latest; pieces that stand one behind
 /// the other in memory are joined without being copied.
 public struct CopyWriter: ~Copyable {
-  private let handle: OpaquePointer
+  private let connection: Connection
   private var gathered: [UInt8] = []
   /// The last piece that was taken and neither gathered nor sent.
   private var piece = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -42,8 +45,8 @@ public struct CopyWriter: ~Copyable {
   private static let gatheredSize = 1 << 16
   private static let sendSize = 1 << 18
 
-  init(_ handle: OpaquePointer) {
-    self.handle = handle
+  init(_ connection: Connection) {
+    self.connection = connection
     gathered.reserveCapacity(2 * Self.gatheredSize)
   }
 
@@ -79,7 +82,7 @@ public struct CopyWriter: ~Copyable {
     while !rest.isEmpty && !failed {
       let next = UnsafeRawBufferPointer(rebasing: rest.prefix(Self.sendSize))
       let start = next.baseAddress!.assumingMemoryBound(to: CChar.self)
-      failed = PQputCopyData(handle, start, Int32(next.count)) != 1
+      failed = PQputCopyData(connection.handle, start, Int32(next.count)) != 1 || !connection.flush()
       rest = rest.dropFirst(next.count)
     }
   }

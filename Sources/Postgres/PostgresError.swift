@@ -38,11 +38,14 @@ public struct PostgresError: Error, Equatable, Sendable, CustomStringConvertible
     return text
   }
 
-  /// The first integer of the error's context behind its first comma: the line of a COPY, whatever the language of
-  /// the server's messages. Only a hint: whoever uses it must verify it.
+  /// The line of a COPY: the first integer behind the first comma in the context's line that begins with COPY, whatever
+  /// the language of the server's messages. Only a hint: whoever uses it must verify it.
   public var copyLine: Int? {
-    guard let context, let comma = context.firstIndex(of: ",") else { return nil }
-    let digits = context[comma...].drop { !("0"..."9").contains($0) }.prefix { ("0"..."9").contains($0) }
+    // Contexts stand one in a line, the innermost first: a JSON parser's, a trigger's, then the COPY's.
+    guard let copy = context?.split(separator: "\n").last(where: { $0.hasPrefix("COPY ") }),
+      let comma = copy.firstIndex(of: ",")
+    else { return nil }
+    let digits = copy[comma...].drop { !("0"..."9").contains($0) }.prefix { ("0"..."9").contains($0) }
     return Int(digits)
   }
 }
