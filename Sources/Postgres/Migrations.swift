@@ -34,7 +34,7 @@ public enum MigrationError: Error, Equatable, CustomStringConvertible {
 }
 
 /// Brings a schema up to date: each migration in a transaction of its own, one program at a time, each once.
-public struct MigrationRunner {
+public struct MigrationRunner: Sendable {
   /// Quoted name of the table that remembers what was applied, with its schema.
   public var table: String
   /// A table that must not exist before the first migration.
@@ -66,7 +66,8 @@ public struct MigrationRunner {
   }
 
   private func applyNext(_ connection: Connection) throws -> Migration? {
-    try connection.execute("BEGIN", operation: "begin a migration")
+    // Whoever waited for the lock must see what its holder committed, whatever the role defaults to.
+    try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a migration")
     do {
       // Held to the end of the transaction, so that a second migrating program waits and then finds it done.
       var key = Parameters()
