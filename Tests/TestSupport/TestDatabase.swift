@@ -12,9 +12,9 @@ public final class TestDatabase: Sendable {
   /// Started by the first test that needs it, removed when the process ends.
   private static let shared = Result { try SharedServer() }
 
-  /// Makes a schema and, unless told otherwise, migrates it.
-  public init(migrated: Bool = true) throws {
-    let server = try Self.shared.get().server
+  /// Makes a schema in the shared server, or in one of the test's own, and migrates it unless told otherwise.
+  public init(migrated: Bool = true, on server: PrivateServer? = nil) throws {
+    let server = try server ?? Self.shared.get().server
     let number = Self.counter.add(1, ordering: .relaxed).newValue
     schema = try Schema("test_\(number)")
     options = ConnectionOptions(conninfo: server.url, applicationName: "telemetry-worker")
@@ -49,6 +49,9 @@ public final class TestDatabase: Sendable {
   public func terminate(_ backendPID: Int32) throws {
     try rows("SELECT pg_terminate_backend(\(backendPID), 60000)")
   }
+
+  /// Runs one or more statements; `@` stands for the schema.
+  public func execute(_ sql: String) throws { _ = try rows(sql) }
 
   /// The first value of the first row as a number.
   public func number(_ sql: String) throws -> Int64 {
