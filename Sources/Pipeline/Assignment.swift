@@ -87,11 +87,11 @@ struct Assignment {
     places[partition.topic]?[partition.partition].map { progress[$0].next }
   }
 
-  /// The moves since the last hand-over.
-  mutating func handOver() -> [PositionAdvance] {
+  /// The moves since the last hand-over, up to the first offset of each partition that is held back.
+  mutating func handOver(heldFrom held: [TopicPartitionName: Int64] = [:]) -> [PositionAdvance] {
     progress.indices.compactMap { place in
       let partition = progress[place].partition.name
-      return progress[place].handOver().map { move in
+      return progress[place].handOver(heldFrom: held[partition]).map { move in
         PositionAdvance(
           partition: partition, from: move.from, to: move.to, lastRecordTimestampMs: move.lastTimestampMs)
       }

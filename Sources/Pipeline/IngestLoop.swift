@@ -176,7 +176,7 @@ final class IngestLoop {
   func handOver() {
     assert(inFlight == nil, "one batch at a time is written")
     let handed = batch
-    handed.advances = assignment.handOver()
+    handed.advances = assignment.handOver(heldFrom: intake.firstHeld)
     handed.assignment = assignment.number
     batch = spare ?? IngestBatch()
     spare = nil

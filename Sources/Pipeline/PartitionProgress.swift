@@ -49,10 +49,14 @@ struct PartitionProgress: Equatable, Sendable {
   }
 
   /// The move that a batch makes, or nil when there is none.
-  mutating func handOver() -> (from: Int64, to: Int64, lastTimestampMs: Int64?)? {
-    guard hasMoved else { return nil }
-    defer { stored = next }
-    return (stored, next, lastTimestampMs)
+  ///
+  /// - Parameter held: The first offset that was taken but has to wait for the next batch. A move beyond it would lose
+  ///   that record if the worker died between the two.
+  mutating func handOver(heldFrom held: Int64? = nil) -> (from: Int64, to: Int64, lastTimestampMs: Int64?)? {
+    let to = min(next, held ?? next)
+    guard to > stored else { return nil }
+    defer { stored = to }
+    return (stored, to, lastTimestampMs)
   }
 
   mutating func acknowledge(_ offset: Int64) {

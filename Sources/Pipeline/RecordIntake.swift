@@ -42,6 +42,14 @@ struct RecordIntake: ~Copyable {
     held.removeFirst(taken)
   }
 
+  /// The first offset of each partition that is held back.
+  var firstHeld: [TopicPartitionName: Int64] {
+    held.reduce(into: [:]) { first, record in
+      let partition = TopicPartitionName(topic: record.source.topic, partition: record.source.partition)
+      if first[partition] == nil { first[partition] = record.source.offset }
+    }
+  }
+
   /// Forgets what was held back: its partitions will be read again.
   mutating func dropHeld() { held.removeAll() }
 

@@ -1,0 +1,209 @@
+import Kafka
+import Store
+import Telemetry
+import Testing
+
+@testable import Pipeline
+
+@Suite("When a batch is handed over")
+struct BatchLimitsTests {
+  let limits = BatchLimits(events: 100, bytes: 1_000, flushMs: 200)
+
+  @Test(
+    "A batch goes to the idle writer when it is full in events or bytes, or old enough",
+    arguments: [
+      (100, 0, Int64(0)), (101, 0, 0), (1, 1_000, 0), (1, 1, 200), (0, 0, 200), (1, 1, 5_000),
+    ])
+  func handsOver(events: Int, bytes: Int, ageMs: Int64) {
+    #expect(limits.decide(events: events, bytes: bytes, ageMs: ageMs, writerIsIdle: true) == .handOver)
+  }
+
+  @Test("A batch that is neither full nor old waits for just the rest of its time")
+  func waits() {
+    #expect(limits.decide(events: 99, bytes: 999, ageMs: 150, writerIsIdle: true) == .wait(ms: 50))
+    #expect(limits.decide(events: 1, bytes: 1, ageMs: 0, writerIsIdle: true) == .wait(ms: 200))
+  }
+
+  @Test("While another batch is written, and while there is nothing, it waits until something comes")
+  func waitsForSomething() {
+    #expect(limits.decide(events: 500, bytes: 9_999, ageMs: 9_999, writerIsIdle: false) == .wait(ms: nil))
+    #expect(limits.decide(events: 0, bytes: 0, ageMs: nil, writerIsIdle: true) == .wait(ms: nil))
+  }
+}
+
+@Suite("How long a retry waits")
+struct RetryPolicyTests {
+  @Test("The ceiling doubles from the first delay up to the longest, also after very many failures")
+  func doubles() {
+    let policy = RetryPolicy(firstMs: 100, longestMs: 10_000)
+    let ceilings = [1, 2, 3, 4, 7, 8, 20, 1_000_000].map {
+      policy.delayMs(failures: $0, random: 1.0.nextDown)
+    }
+    #expect(ceilings == [100, 199, 399, 799, 6_399, 9_999, 9_999, 9_999])
+  }
+
+  @Test("The delay spreads evenly from the first delay up, so that replicas do not come back together")
+  func spreads() {
+    let policy = RetryPolicy(firstMs: 100, longestMs: 10_000)
+    #expect(policy.delayMs(failures: 5, random: 0) == 100)
+    #expect(policy.delayMs(failures: 5, random: 0.5) == 850)
+    #expect(RetryPolicy(firstMs: 500, longestMs: 50).delayMs(failures: 3, random: 0.9) == 50)
+  }
+}
+
+@Suite("How far a partition has come")
+struct PartitionProgressTests {
+  @Test("A record is taken once: one from before the position is not")
+  func takesOnce() {
+    let progress = Progress(stored: 10)
+    #expect([9, 10, 10, 11].map { progress.take($0) } == [false, true, false, true])
+    #expect(progress.value.next == 12)
+  }
+
+  @Test("Holes that compaction and transaction markers leave are passed, and so is the end")
+  func passesHoles() {
+    let progress = Progress(stored: 10)
+    #expect(progress.take(15, timestampMs: -1))
+    progress.value.reachedEnd(at: 18)
+    progress.value.reachedEnd(at: 12)
+    #expect(progress.move() == [10, 18])
+    #expect(progress.value.lastTimestampMs == nil)
+  }
+
+  @Test("Each move is handed over once and begins where the last one ended")
+  func movesJoin() {
+    let progress = Progress(stored: 10)
+    #expect(progress.move() == [])
+    _ = progress.take(10, timestampMs: 77)
+    #expect(progress.value.hasMoved)
+    #expect(progress.move() == [10, 11])
+    #expect(!progress.value.hasMoved)
+    #expect(progress.move() == [])
+    _ = progress.take(11, timestampMs: -1)
+    #expect(progress.move() == [11, 12])
+    #expect(progress.value.lastTimestampMs == 77)
+  }
+
+  @Test("A move ends before the first record that has to wait for the next batch")
+  func stopsBeforeHeld() {
+    let progress = Progress(stored: 10)
+    for offset in 10..<20 { _ = progress.take(Int64(offset)) }
+    #expect(progress.move(heldFrom: 14) == [10, 14])
+    #expect(progress.value.hasMoved, "what was held back is still to be written")
+    #expect(progress.move(heldFrom: 14) == [])
+    #expect(progress.move() == [14, 20])
+  }
+
+  @Test("What the broker dropped is counted, and is part of the next move")
+  func countsGaps() {
+    let behind = Progress(stored: 10, next: 25)
+    #expect(behind.value.hasMoved)
+    #expect(behind.move() == [10, 25])
+    #expect([30, 30, 3].map { behind.value.skipGap(to: $0) } == [5, 0, 0])
+    #expect(behind.move() == [25, 30])
+    #expect(Progress(stored: 10, next: 0).value.next == 10)
+  }
+
+  @Test("Acknowledgements only ever move forward")
+  func acknowledges() {
+    let progress = Progress(stored: 10)
+    progress.value.acknowledge(30)
+    progress.value.acknowledge(20)
+    #expect(progress.value.committed == 30)
+  }
+}
+
+/// A value whose changing calls can stand in an expectation.
+private final class Progress {
+  var value: PartitionProgress
+
+  init(stored: Int64, next: Int64? = nil) {
+    value = PartitionProgress(
+      partition: TopicPartition(topic: "t", partition: 0), stored: stored, next: next ?? stored)
+  }
+
+  func take(_ offset: Int64, timestampMs: Int64 = 1) -> Bool {
+    value.take(offset: offset, timestampMs: timestampMs)
+  }
+
+  /// From and to, or nothing.
+  func move(heldFrom held: Int64? = nil) -> [Int64] {
+    value.handOver(heldFrom: held).map { [$0.from, $0.to] } ?? []
+  }
+}
+
+@Suite("What the group has given")
+struct AssignmentTests {
+  private let first = TopicPartition(topic: "a", partition: 0)
+  private let second = TopicPartition(topic: "b", partition: 7)
+
+  private func active() -> Assignment {
+    var assignment = Assignment()
+    assignment.own([first, second])
+    assignment.activate([
+      PartitionProgress(partition: first, stored: 5, next: 5),
+      PartitionProgress(partition: second, stored: 100, next: 100),
+    ])
+    return assignment
+  }
+
+  /// Whether each record, by topic, partition and offset, was taken.
+  private func take(_ assignment: inout Assignment, _ records: [(String, Int32, Int64)]) -> [Bool] {
+    records.map { assignment.take(topic: $0.0, partition: $0.1, offset: $0.2, timestampMs: $0.2) }
+  }
+
+  @Test("Nothing is taken before the positions are known, nor from a partition that is not ours")
+  func takesOwnOnly() {
+    var loading = Assignment()
+    loading.own([first])
+    #expect(loading.state == .loading)
+    let early = take(&loading, [("a", 0, 5)])
+    #expect(early == [false])
+    var assignment = active()
+    let taken = take(
+      &assignment, [("a", 7, 500), ("c", 0, 500), ("a", 0, 5), ("b", 7, 100), ("a", 0, 5), ("b", 7, 101)])
+    #expect(taken == [false, false, true, true, false, true])
+  }
+
+  @Test("Every change of what is owned makes what was read before void")
+  func numbersGrow() {
+    var assignment = active()
+    var numbers = [assignment.number]
+    assignment.beginLoading()
+    numbers.append(assignment.number)
+    #expect(!assignment.hasMoved && assignment.next(of: first) == nil)
+    assignment.release()
+    numbers.append(assignment.number)
+    #expect(assignment.state == .none)
+    assignment.own([])
+    numbers.append(assignment.number)
+    #expect(assignment.state == .active, "a member without partitions has nothing to load")
+    #expect(numbers == numbers.sorted() && Set(numbers).count == 4)
+  }
+
+  @Test("A hand-over has the moves of all partitions, each up to what is held back")
+  func handsOver() {
+    var assignment = active()
+    _ = take(&assignment, [("a", 0, 5), ("a", 0, 6), ("a", 0, 7), ("a", 0, 8), ("b", 7, 100)])
+    let advances = assignment.handOver(heldFrom: [TopicPartitionName(topic: "a", partition: 0): 7])
+    #expect(advances.map(\.partition) == [first.name, second.name])
+    #expect(advances.map(\.from) == [5, 100])
+    #expect(advances.map(\.to) == [7, 101])
+    #expect(assignment.hasMoved)
+    let rest = assignment.handOver()
+    #expect(rest.map(\.from) == [7] && rest.map(\.to) == [9])
+    assignment.acknowledge(advances)
+    #expect(assignment.progress.map(\.committed) == [7, 101])
+  }
+
+  @Test("Failures to load add up until the positions are there")
+  func countsFailures() {
+    var assignment = Assignment()
+    assignment.own([first])
+    assignment.retryLoading(atMs: 40)
+    assignment.retryLoading(atMs: 90)
+    #expect(assignment.state == .retrying(atMs: 90) && assignment.failures == 2)
+    assignment.activate([PartitionProgress(partition: first, stored: 0, next: 0)])
+    #expect(assignment.state == .active && assignment.failures == 0)
+  }
+}
