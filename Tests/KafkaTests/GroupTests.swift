@@ -61,15 +61,13 @@ struct GroupTests {
     let second = try join(cluster, Self.impatient)
     try pollAll([first, second], until: "revocation") { first.owned.isEmpty }
     #expect(try !first.consumer.assign(stale), "an assignment that is being taken away must be refused")
+    // From here on as usual: more rebalances may follow before both hold a half.
+    first.answersRebalances = true
     try first.consumer.unassign()
     try pollAll([first, second], until: "halves") { first.owned.count == 1 && second.owned.count == 1 }
-
-    #expect(try first.consumer.assign(first.owned.fromBeginning))
     try pollAll([first, second], until: "all records") {
-      first.records.count + second.records.count == 6
+      Set((first.records + second.records).map { [Int64($0.partition), $0.offset] }).count == 6
     }
-    #expect(Set(first.records.map(\.partition)) == Set(first.owned.map(\.partition)))
-    #expect(Set(second.records.map(\.partition)) == Set(second.owned.map(\.partition)))
   }
 
   @Test("A member that pauses everything but polls stays in the group")
