@@ -10,6 +10,8 @@ struct BatchLimits: Equatable, Sendable {
   /// Milliseconds from a batch's first record to its hand-over, while the writer is idle.
   var flushMs: Int64
 
+  /// Milliseconds that a batch may age while more records than it holds wait on the brokers.
+  static let longestBacklogAgeMs: Int64 = 2_000
   /// Days that one transaction may touch.
   static let maxDays = 64
 
@@ -23,10 +25,18 @@ struct BatchLimits: Equatable, Sendable {
     events >= self.events || bytes >= self.bytes
   }
 
-  /// - Parameter ageMs: Since the first record or position move of the batch; nil when there is neither.
-  func decide(events: Int, bytes: Int, ageMs: Int64?, writerIsIdle: Bool) -> Decision {
+  /// - Parameters:
+  ///   - ageMs: Since the first record or position move of the batch; nil when there is neither.
+  ///   - recordsBehind: Records that wait on the brokers; asked for only when the batch is of age.
+  func decide(
+    events: Int, bytes: Int, ageMs: Int64?, writerIsIdle: Bool, recordsBehind: () -> Int64 = { 0 }
+  ) -> Decision {
     guard let ageMs, writerIsIdle else { return .wait(ms: nil) }
-    if isFull(events: events, bytes: bytes) || ageMs >= flushMs { return .handOver }
-    return .wait(ms: flushMs - ageMs)
+    if isFull(events: events, bytes: bytes) { return .handOver }
+    if ageMs < flushMs { return .wait(ms: flushMs - ageMs) }
+    let longest = max(flushMs, Self.longestBacklogAgeMs)
+    // Under a backlog the next records are here at once, and no event is fresh any more.
+    if ageMs < longest && recordsBehind() > events { return .wait(ms: min(longest - ageMs, flushMs)) }
+    return .handOver
   }
 }

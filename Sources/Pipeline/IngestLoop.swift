@@ -106,11 +106,22 @@ final class IngestLoop {
   }
 
   private var pollTimeoutMs: Int32 {
-    let ageMs = batchSinceMs.map { SteadyClock.nowMs() - $0 }
-    let decision = limits.decide(
-      events: batch.records, bytes: batch.events.byteCount, ageMs: ageMs, writerIsIdle: inFlight == nil)
     if case .wait(let ms?) = decision { return Int32(clamping: ms) }
     return 100
+  }
+
+  private var decision: BatchLimits.Decision {
+    limits.decide(
+      events: isFull ? limits.events : batch.records, bytes: batch.events.byteCount,
+      ageMs: batchSinceMs.map { SteadyClock.nowMs() - $0 }, writerIsIdle: inFlight == nil,
+      recordsBehind: recordsBehind)
+  }
+
+  /// By what the last fetch said.
+  private func recordsBehind() -> Int64 {
+    assignment.progress.reduce(0) { sum, each in
+      sum + max(0, (consumer.cachedWatermarks(of: each.partition)?.high ?? 0) - each.next)
+    }
   }
 
   private func take(_ record: borrowing Record, _ nowMicros: Int64) {
@@ -164,11 +175,6 @@ final class IngestLoop {
   // MARK: Handing over
 
   private func handOverIfDue() {
-    let ageMs = batchSinceMs.map { SteadyClock.nowMs() - $0 }
-    let full = isFull
-    let decision = limits.decide(
-      events: full ? limits.events : batch.records, bytes: batch.events.byteCount, ageMs: ageMs,
-      writerIsIdle: inFlight == nil)
     if decision == .handOver { handOver() }
   }
 

@@ -29,6 +29,18 @@ struct BatchLimitsTests {
     #expect(limits.decide(events: 500, bytes: 9_999, ageMs: 9_999, writerIsIdle: false) == .wait(ms: nil))
     #expect(limits.decide(events: 0, bytes: 0, ageMs: nil, writerIsIdle: true) == .wait(ms: nil))
   }
+
+  @Test("Under a backlog a batch of age grows on, up to its bounds and a longest age")
+  func backlog() {
+    func decide(events: Int, ageMs: Int64, behind: Int64) -> BatchLimits.Decision {
+      limits.decide(events: events, bytes: 1, ageMs: ageMs, writerIsIdle: true, recordsBehind: { behind })
+    }
+    #expect(decide(events: 50, ageMs: 300, behind: 51) == .wait(ms: 200))
+    #expect(decide(events: 50, ageMs: 1_900, behind: 51) == .wait(ms: 100))
+    #expect(decide(events: 50, ageMs: 300, behind: 50) == .handOver)
+    #expect(decide(events: 50, ageMs: 2_000, behind: 9_999) == .handOver)
+    #expect(decide(events: 100, ageMs: 0, behind: 9_999) == .handOver)
+  }
 }
 
 @Suite("How long a retry waits")
