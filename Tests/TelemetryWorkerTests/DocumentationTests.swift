@@ -38,7 +38,8 @@ import Testing
   func reasons(page: String) throws {
     let text = try Self.text(page)
     for reason in RejectionReason.allCases {
-      #expect(text.contains("\n| `\(reason.rawValue)` | "), "\(reason.rawValue)")
+      let isListed = text.contains("\n| `\(reason.rawValue)` | ")
+      #expect(isListed, "\(reason.rawValue)")
     }
   }
 
@@ -46,7 +47,8 @@ import Testing
   func repairs(page: String) throws {
     let text = try Self.text(page)
     for kind in RepairKind.allCases {
-      #expect(text.contains("\n| `\(kind.rawValue)` | "), "\(kind.rawValue)")
+      let isListed = text.contains("\n| `\(kind.rawValue)` | ")
+      #expect(isListed, "\(kind.rawValue)")
     }
   }
 
@@ -56,8 +58,8 @@ import Testing
     let named = text.matches(of: /\b(Sources|Tests|deploy|config)\/[A-Za-z0-9_.+\/\-]*[A-Za-z0-9]/)
     #expect(named.count > 20)
     for path in Set(named.map { String($0.output.0) }) {
-      let file = repository.appendingPathComponent(path).path
-      #expect(FileManager.default.fileExists(atPath: file), "\(path)")
+      let exists = FileManager.default.fileExists(atPath: repository.appendingPathComponent(path).path)
+      #expect(exists, "\(path)")
     }
   }
 }
