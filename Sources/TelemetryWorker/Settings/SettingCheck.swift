@@ -1,3 +1,4 @@
+import Coordinator
 import Foundation
 
 /// What a text must be. Each returns why it is not, as the end of "the value is …", or nil.
@@ -57,21 +58,25 @@ enum SettingCheck {
     droppable.contains(text) ? nil : "none of these"
   }
 
-  /// The shape of a cron line; what the fields may hold is the schedule's own to judge.
+  /// What the coordinator would refuse at its start; the zone plays no part in it.
   static func schedule(_ text: String) -> String? {
-    let fields = text.split(whereSeparator: \.isWhitespace)
-    guard fields.count == 5 else { return "not a schedule: it has \(fields.count) fields, not 5" }
-    let odd = fields.first { $0.wholeMatch(of: /[0-9A-Za-z*\/,\-]+/) == nil }
-    return odd.map { "not a schedule: \(Redaction.quoted(String($0))) is no cron field" }
+    do throws(CronError) {
+      _ = try CronSchedule(text)
+      return nil
+    } catch {
+      return "not a schedule: \(error)"
+    }
   }
 
   static func timeZone(_ text: String) -> String? {
     if text == "UTC" { return nil }
     guard text.wholeMatch(of: /[A-Za-z][A-Za-z0-9_+\/\-]*/) != nil else { return "not a time zone's name" }
-    let folder = "/usr/share/zoneinfo"
-    var isDirectory = ObjCBool(false)
-    let exists = FileManager.default.fileExists(atPath: "\(folder)/\(text)", isDirectory: &isDirectory)
-    return exists && !isDirectory.boolValue ? nil : "not a time zone in \(folder) (is tzdata installed?)"
+    do throws(CronError) {
+      _ = try CronZone(text)
+      return nil
+    } catch {
+      return "not a time zone (is tzdata installed?)"
+    }
   }
 
   static func host(_ text: String) -> String? {
