@@ -1,4 +1,6 @@
 import ArgumentParser
+import Coordinator
+import Foundation
 import Postgres
 import Store
 
@@ -11,10 +13,13 @@ struct RefreshCommand: AsyncParsableCommand {
       views and whether they are stale, and exits with 1 if one is. A view is stale when it was never refreshed, or when \
       events have been waiting for it for longer than --max-age.
 
+      With --upcoming it needs no database and prints when refresh.schedule is due next, in UTC, one time a line.
+
       Examples:
         telemetry-worker refresh
         telemetry-worker refresh --view chat_telemetry_domain_summary
         telemetry-worker refresh --check --json
+        telemetry-worker refresh --upcoming 5 --set refresh.schedule='0 2 * * *' --set refresh.time_zone=Europe/Berlin
       """)
 
   @Option(help: ArgumentHelp("Refresh or check this view only.", valueName: "name"))
@@ -26,16 +31,45 @@ struct RefreshCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("How old a view with pending events may be: 90s, 15m, 24h.", valueName: "time"))
   var maxAge = TimeSpan(hours: 2)
 
+  @Option(help: ArgumentHelp("Print this many times at which the schedule is due.", valueName: "count"))
+  var upcoming: Int?
+
+  @Option(
+    help: ArgumentHelp("With --upcoming: after this time, RFC 3339, instead of now.", valueName: "time"))
+  var after: TimePoint?
+
   @Flag(help: "Print JSON.")
   var json = false
 
   @OptionGroup(title: "Settings")
   var options: SettingsOptions
 
+  func validate() throws {
+    if let upcoming { try OptionCheck.range(upcoming, 1...1_000_000, "--upcoming") }
+    if after != nil && upcoming == nil { throw ValidationError("--after needs --upcoming.") }
+    if upcoming != nil && (check || view != nil) {
+      throw ValidationError("--upcoming goes with neither --check nor --view.")
+    }
+  }
+
   func run() async throws {
     let settings = try options.load()
+    if let upcoming { return try show(upcoming, settings) }
     let connection = try Connection(settings.connectionOptions)
     if check { try showFreshness(settings, connection) } else { try refresh(settings, connection) }
+  }
+
+  private func show(_ upcoming: Int, _ settings: Settings) throws {
+    guard let schedule = try settings.coordinatorSettings().trigger.schedule else {
+      throw CommandFailure("refresh: refresh.schedule is empty: the views are refreshed by events alone")
+    }
+    var ticks: [String] = []
+    var last = after?.micros ?? Int64(Date().timeIntervalSince1970 * 1_000_000)
+    while ticks.count < upcoming, let next = schedule.next(after: last) {
+      ticks.append(Timestamp.text(micros: next))
+      last = next
+    }
+    if json { try Console.printJSON(ticks) } else { Console.print(ticks.map { $0 + "\n" }.joined()) }
   }
 
   private func refresh(_ settings: Settings, _ connection: Connection) throws {

@@ -72,7 +72,8 @@ extension SettingKey {
 
   private static let refresh = [
     optional(
-      "refresh.schedule", \.refresh.schedule, "five cron fields (minute hour day month weekday) or a name such as @hourly",
+      "refresh.schedule", \.refresh.schedule,
+      "five cron fields (minute hour day month weekday) or a name such as @hourly",
       "When the summary views are refreshed. Nothing leaves it to refresh.after_events.",
       check: SettingCheck.schedule),
     integer(
