@@ -12,9 +12,10 @@ extension Connection {
     guard PQsendQuery(handle, statement) == 1 else { throw failure(operation) }
     guard let started = try nextResult(operation) else { throw failure(operation) }
     guard PQresultStatus(started) == PGRES_COPY_IN else {
-      let refusal = failure(operation, started)
+      var refusal = failure(operation, started)
       PQclear(started)
       while let rest = try nextResult(operation) { PQclear(rest) }
+      refusal.connectionLost = refusal.connectionLost || !isUsable
       throw refusal
     }
     PQclear(started)

@@ -125,6 +125,21 @@ struct CopyTests {
     #expect(error.copyLine == 3)
   }
 
+  @Test("A backend ended while it waits to begin a COPY is a lost connection with the server's reason")
+  func endedBeforeACopy() async throws {
+    let holder = try database.connect()
+    try holder.execute("BEGIN; LOCK TABLE \(table)", operation: "hold a lock")
+    let (pid, run) = try victim(database) { [table] connection in
+      try connection.copyIn("COPY \(table) FROM STDIN (FORMAT binary)", operation: "copy") { _ in }
+    }
+    try await database.untilBlocked(pid)
+    try database.terminate(pid)
+    let error = try #require(await run.value)
+    #expect(error.connectionLost)
+    #expect(error.sqlState == "57P01")
+    withExtendedLifetime(holder) {}
+  }
+
   @Test("A backend ended in the middle of a COPY is a lost connection")
   func endedInACopy() throws {
     let rows = (0..<64).map { Self.row(Int32(100 + $0), String(repeating: "x", count: 1 << 18)) }
