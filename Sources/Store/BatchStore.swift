@@ -48,17 +48,18 @@ public final class BatchStore {
   /// Share of a batch's rows, in percent, that must be repeats for the next batch to be probed before it is copied.
   static let probePercent = 20
 
-  /// Takes over an open connection. `recentKeys` bounds the memory of committed keys, in events.
+  /// Takes over an open connection. `recentKeys` bounds the memory of committed keys, in events; a worker that holds a
+  /// lock we wait for and has been silent within a transaction older than `holderAgeSeconds` is ended.
   public init(
     connection: Connection, options: ConnectionOptions, schema: Schema, group: String, recentKeys: Int,
-    logger: Logger
+    holderAgeSeconds: Int32 = 10, logger: Logger
   ) {
     self.connection = connection
     self.schema = schema
     self.group = group
     self.logger = logger
     recent = RecentKeys(generationSize: max(1, recentKeys / 2))
-    let holder = StalledHolder(options: options, logger: logger)
+    let holder = StalledHolder(options: options, minimumAgeSeconds: holderAgeSeconds, logger: logger)
     connection.onStall = { holder.endIfStalled(blocking: $0) }
   }
 

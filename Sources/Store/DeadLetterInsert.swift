@@ -30,9 +30,9 @@ struct DeadLetterInsert {
       """
       WITH letter AS (
         SELECT u.*, row_number() OVER (PARTITION BY u.event_day ORDER BY u.topic, u.partition, u.record_offset) AS nth
-        FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[], $7::integer[],
+        FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::timestamptz[], $5::bytea[], $6::bytea[], $7::integer[],
           $8::text[], $9::text[], $10::text[], $11::date[])
-          AS u (topic, partition, record_offset, timestamp_ms, key, payload, payload_bytes, headers, reason, detail,
+          AS u (topic, partition, record_offset, record_timestamp, key, payload, payload_bytes, headers, reason, detail,
             event_day)
       ), late AS (
         UPDATE \(schema.daysTable) AS d SET late_events = d.late_events + arrived.events
@@ -42,10 +42,11 @@ struct DeadLetterInsert {
       )
       INSERT INTO \(schema.deadLettersTable) (topic, partition, record_offset, record_timestamp, key, payload,
         payload_bytes, headers, reason, detail, event_day)
-      SELECT topic, partition, record_offset, to_timestamp(timestamp_ms / 1000.0), key,
+      SELECT topic, partition, record_offset, record_timestamp, key,
         CASE WHEN coalesce(late.before, 0) + nth <= \(Self.keptPayloadsPerDay) OR event_day IS NULL THEN payload END,
         payload_bytes, headers::jsonb, reason, detail, event_day
       FROM letter LEFT JOIN late ON late.day = letter.event_day
+      ORDER BY topic, partition, record_offset
       ON CONFLICT (topic, partition, record_offset) DO NOTHING
       """, parameters(letters), operation: "store dead letters")
   }
@@ -59,8 +60,8 @@ struct DeadLetterInsert {
     for letter in letters { parameters.element(letter.partition) }
     parameters.array(of: .int8, count: count)
     for letter in letters { parameters.element(letter.offset) }
-    parameters.array(of: .int8, count: count)
-    for letter in letters { parameters.element(letter.timestampMs) }
+    parameters.array(of: .timestamptz, count: count)
+    for letter in letters { parameters.element(recordTimestampMs: letter.timestampMs) }
     parameters.array(of: .bytea, count: count)
     for letter in letters { parameters.element(letter.key) }
     parameters.array(of: .bytea, count: count)

@@ -107,16 +107,25 @@ public struct Positions {
     for advance in advances { parameters.element(advance.partition.partition) }
     parameters.array(of: .int8, count: advances.count)
     for advance in advances { parameters.element(advance.to) }
-    parameters.array(of: .int8, count: advances.count)
-    for advance in advances { parameters.element(advance.lastRecordTimestampMs) }
+    parameters.array(of: .timestamptz, count: advances.count)
+    for advance in advances { parameters.element(recordTimestampMs: advance.lastRecordTimestampMs) }
     return Statement(
       """
       UPDATE \(schema.offsetsTable) AS o SET
         next_offset = u.next_offset,
-        last_record_at = coalesce(to_timestamp(u.last_ms / 1000.0), o.last_record_at),
+        last_record_at = coalesce(u.last_record_at, o.last_record_at),
         updated_at = now()
-      FROM unnest($2, $3, $4, $5) AS u (topic, partition, next_offset, last_ms)
+      FROM unnest($2, $3, $4, $5) AS u (topic, partition, next_offset, last_record_at)
       WHERE o.consumer_group = $1 AND o.topic = u.topic AND o.partition = u.partition
       """, parameters, operation: "move the positions")
+  }
+}
+
+extension Parameters {
+  /// A timestamp in milliseconds since the Unix epoch that a record's producer chose; null where `timestamptz`, which
+  /// ends with the year 294276, cannot hold it.
+  mutating func element(recordTimestampMs value: Int64?) {
+    guard let value, (0..<9_224_318_016_000_000).contains(value) else { return nullElement() }
+    element((value - postgresEpochMicros / 1_000) * 1_000)
   }
 }

@@ -8,10 +8,9 @@ import Postgres
 /// committed, and whoever owns the partitions now writes it again.
 struct StalledHolder {
   let options: ConnectionOptions
-  let logger: Logger
-
   /// How long the holder's transaction must have been open, in seconds.
-  static let minimumAgeSeconds: Int32 = 10
+  let minimumAgeSeconds: Int32
+  let logger: Logger
 
   /// Looks once at who blocks `backendPID`; called from a thread that waits for an answer, on a connection of its own.
   func endIfStalled(blocking backendPID: Int32) {
@@ -19,7 +18,7 @@ struct StalledHolder {
       let connection = try Connection(options)
       var parameters = Parameters()
       parameters.append(backendPID)
-      parameters.append(Self.minimumAgeSeconds)
+      parameters.append(minimumAgeSeconds)
       let ended = try connection.query(
         """
         SELECT a.pid, pg_terminate_backend(a.pid)

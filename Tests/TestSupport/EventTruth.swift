@@ -147,7 +147,9 @@ public struct Truth {
 
   /// What differs between the tables and this truth; empty when all is well.
   public func differences(in database: TestDatabase) throws -> [String] {
-    let hour = { (event: TestEvent) in String(event.createdAtMs / 3_600_000 * 3_600) }
+    let hour = { (event: TestEvent) in
+      String(Int((Double(event.createdAtMs) / 3_600_000).rounded(.down)) * 3_600)
+    }
     let model = { (event: TestEvent) in event.model.isEmpty ? "unknown" : event.model }
     return try compare("raw rows", [String(count)], database, "SELECT count(*) FROM @.chat_telemetry")
       + compare(

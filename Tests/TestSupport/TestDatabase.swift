@@ -64,7 +64,11 @@ private final class SharedServer: Sendable {
   let server: PrivateServer
 
   init() throws {
-    server = try PrivateServer(settings: ["fsync": "off", "max_connections": "300"])
+    server = try PrivateServer(settings: [
+      "fsync": "off", "max_connections": "300",
+      // A session that sets synchronous_commit on waits in COMMIT for a standby that does not exist.
+      "synchronous_commit": "local", "synchronous_standby_names": "nobody",
+    ])
     Self.remembered.withLock { $0 = server }
     atexit { SharedServer.remembered.withLock { $0?.remove() } }
   }
