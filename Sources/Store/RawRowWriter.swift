@@ -71,14 +71,19 @@ struct RawRowWriter {
     return Self.split(run, around: error.copyLine)
   }
 
-  /// The runs before, at and after the line that the error names; halves where it names none.
+  /// The runs before and at the line that the error names, and what follows in halves; halves where it names none.
+  ///
+  /// In halves, because the next bad row may be in there: a COPY sends its whole run before it hears of the failure,
+  /// and where many rows are bad the rest must not be sent as often.
   static func split(_ run: ArraySlice<Int>, around line: Int?) -> [ArraySlice<Int>] {
-    guard let line, (1...run.count).contains(line) else {
-      let middle = run.startIndex + run.count / 2
-      return [run[..<middle], run[middle...]]
-    }
+    guard let line, (1...run.count).contains(line) else { return halves(run) }
     let at = run.startIndex + line - 1
-    return [run[..<at], run[at...at], run[(at + 1)...]].filter { !$0.isEmpty }
+    return ([run[..<at], run[at...at]] + halves(run[(at + 1)...])).filter { !$0.isEmpty }
+  }
+
+  private static func halves(_ run: ArraySlice<Int>) -> [ArraySlice<Int>] {
+    let middle = run.startIndex + run.count / 2
+    return [run[..<middle], run[middle...]]
   }
 
   // MARK: The statements
