@@ -46,6 +46,8 @@ final class IngestLoop {
   /// Polls between looks at the clock and the mailbox.
   private static let pollsPerRound = 1_000
   private static let progressEveryMs: Int64 = 1_000
+  /// Nothing wakes a poll when a stop is asked for, or a reading of the positions is due.
+  private static let longestPollMs: Int32 = 100
 
   init(
     settings: IngestSettings, observer: Observer, health: HealthState, mailbox: Mailbox<LoopMessage>
@@ -106,8 +108,8 @@ final class IngestLoop {
   }
 
   private var pollTimeoutMs: Int32 {
-    if case .wait(let ms?) = decision { return Int32(clamping: ms) }
-    return 100
+if case .wait(let ms?) = decision { return min(Int32(clamping: ms), Self.longestPollMs) }
+    return Self.longestPollMs
   }
 
   private var decision: BatchLimits.Decision {
@@ -147,7 +149,7 @@ final class IngestLoop {
       try consumer.pause(assignment.partitions)
       isPaused = true
     }
-    let result = consumer.poll(timeoutMs: 100) { take($0, WallClock.nowMicros()) }
+    let result = consumer.poll(timeoutMs: Self.longestPollMs) { take($0, WallClock.nowMicros()) }
     if result != .timeout && result != .record { try handle(result) }
   }
 
