@@ -35,6 +35,7 @@ actor BatchWriter {
   private let health: HealthState
   private let retries = RetryPolicy()
   private var store: BatchStore?
+  private var isSchemaChecked = false
 
   init(settings: DatabaseSettings, observer: Observer, health: HealthState) {
     self.settings = settings
@@ -50,7 +51,7 @@ actor BatchWriter {
   }
 
   /// Writes a batch. Tries again for as long as the environment is at fault.
-  /// - Throws: `SchemaRefusesRows`.
+  /// - Throws: `SchemaRefusesRows`; as every call on the first connection, `SchemaNotMigrated` and `MigrationError`.
   func write(_ batch: IngestBatch) async throws -> Outcome {
     let outcome = try await untilItWorks("store a batch") { store in
       try store.write(batch.events, advances: batch.advances, nowMicros: WallClock.nowMicros())
@@ -111,9 +112,13 @@ actor BatchWriter {
     return nil
   }
 
-  private func connected() throws(PostgresError) -> BatchStore {
+  private func connected() throws -> BatchStore {
     if let store { return store }
     let connection = try Connection(settings.connection)
+    if !isSchemaChecked {
+      try settings.schema.refuseUnlessMigrated(connection)
+      isSchemaChecked = true
+    }
     let made = BatchStore(
       connection: connection, options: settings.connection, schema: settings.schema, group: settings.group,
       recentKeys: settings.recentKeys, logger: observer.logger)

@@ -20,7 +20,7 @@ public final class Ingest: Sendable {
   }
 
   /// Consumes until `stop` is called or something is beyond repair.
-  /// - Throws: `KafkaError`, `PositionError`, `SchemaRefusesRows`.
+  /// - Throws: `KafkaError`, `PositionError`, `SchemaRefusesRows`, `SchemaNotMigrated`, `MigrationError`.
   public func run() async throws {
     let runner = LoopRunner()
     try await runner.run(settings, observer, health, mailbox)

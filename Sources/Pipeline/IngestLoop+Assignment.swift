@@ -34,14 +34,30 @@ extension IngestLoop {
 
   func loadPositionsIfDue() throws {
     guard case .retrying(let atMs) = assignment.state, SteadyClock.nowMs() >= atMs else { return }
+    // A number of its own, so that this is asked once, and one answer is obeyed.
+    assignment.beginLoading()
     requestPositions()
   }
 
   private func requestPositions() {
-    let number = assignment.number
-    Task { [writer, mailbox, waker = consumer.waker, topics = settings.topics] in
-      let stored = try? await writer.loadPositions(topics: topics)
-      mailbox.put(.positions(stored, assignment: number))
+    let topics = ownedTopics
+    ask { writer in try await writer.loadPositions(topics: topics) }
+  }
+
+  /// The topics as the group names them, whatever pattern was subscribed to.
+  private var ownedTopics: [String] { Set(assignment.partitions.map(\.topic)).sorted() }
+
+  /// Has the writer find out the positions for the present assignment. Only the last question matters, and it waits
+  /// for the batch that is being written: what was read before that one's COMMIT would be out of date.
+  private func ask(
+    _ question: @escaping @Sendable (BatchWriter) async throws -> [TopicPartitionName: StoredPosition]?
+  ) {
+    loading?.cancel()
+    loading = Task { [writer, mailbox, inFlight, waker = consumer.waker, number = assignment.number] in
+      await inFlight?.value
+      let answer: Result<[TopicPartitionName: StoredPosition]?, any Error>
+      do { answer = .success(try await question(writer)) } catch { answer = .failure(error) }
+      mailbox.put(.positions(answer, assignment: number))
       waker.wake()
     }
   }
@@ -51,16 +67,13 @@ extension IngestLoop {
     let finder = StartPositions(consumer: consumer, start: settings.start)
     do {
       let clusterID = try consumer.clusterID(timeoutMs: finder.timeoutMs)
+      try finder.refuseOtherCluster(stored, clusterID: clusterID)
       let starts = try finder.missing(owned: assignment.partitions, stored: stored)
       if !starts.isEmpty { return insert(starts, clusterID: clusterID) }
-      let progress = try finder.resume(owned: assignment.partitions, stored: stored, clusterID: clusterID)
+      let progress = try finder.resume(owned: assignment.partitions, stored: stored)
       try begin(progress)
     } catch let error as KafkaError {
-      let delay = Self.loadingRetries.delayMs(
-        failures: assignment.failures + 1, random: .random(in: 0..<1))
-      observer.emit(ConsumerEvent.clientError(code: error.name, message: error.description))
-      health.report("kafka", .notReady(error.description))
-      assignment.retryLoading(atMs: SteadyClock.nowMs() + delay)
+      retryLoading(after: error)
     } catch let error as PositionError {
       if case .beyondEnd(let partition, let position, let end) = error {
         observer.emit(ConsumerEvent.positionBeyondEnd(partition.label, position: position, end: end))
@@ -69,13 +82,17 @@ extension IngestLoop {
     }
   }
 
+  /// The brokers gave no answer: asks again after a while.
+  private func retryLoading(after error: KafkaError) {
+    let delay = Self.loadingRetries.delayMs(failures: assignment.failures + 1, random: .random(in: 0..<1))
+    observer.emit(ConsumerEvent.clientError(code: error.name, message: error.description))
+    health.report("kafka", .notReady(error.description))
+    assignment.retryLoading(atMs: SteadyClock.nowMs() + delay)
+  }
+
   private func insert(_ starts: [TopicPartitionName: Int64], clusterID: String?) {
-    let number = assignment.number
-    Task { [writer, mailbox, waker = consumer.waker, topics = settings.topics] in
-      let stored = try? await writer.insertStarts(starts, clusterID: clusterID, topics: topics)
-      mailbox.put(.positions(stored, assignment: number))
-      waker.wake()
-    }
+    let topics = ownedTopics
+    ask { writer in try await writer.insertStarts(starts, clusterID: clusterID, topics: topics) }
   }
 
   private func begin(_ progress: [PartitionProgress]) throws {
@@ -92,6 +109,19 @@ extension IngestLoop {
   /// The broker has nothing at a partition's position: retention was faster, or the topic was made anew.
   func outOfRange(_ partition: TopicPartition) throws {
     guard let position = assignment.next(of: partition) else { return }
+    do {
+      try goOn(partition, from: position)
+    } catch let error as KafkaError {
+      // Everything is read again from the stored positions once the brokers answer.
+      discardBatch(why: "the brokers did not say where \(partition) goes on")
+      try consumer.assign([])
+      assignment.beginLoading()
+      retryLoading(after: error)
+    }
+  }
+
+  /// - Throws: `KafkaError`, `PositionError`.
+  private func goOn(_ partition: TopicPartition, from position: Int64) throws {
     let watermarks = try consumer.watermarks(of: partition, timeoutMs: 5_000)
     guard position <= watermarks.high else {
       observer.emit(
@@ -110,6 +140,7 @@ extension IngestLoop {
     // What was lost may have a new owner already, who reads it again.
     if !lost { try writeWhatIsInHand(deadlineMs: SteadyClock.nowMs() + Self.revocationDeadlineMs) }
     inFlight?.cancel()
+    loading?.cancel()
     discardBatch(why: "the group took the partitions back")
     assignment.release()
     observer.emit(ConsumerEvent.revoked(partitions.map(\.label), lost: lost))

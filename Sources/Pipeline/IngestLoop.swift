@@ -10,8 +10,8 @@ enum LoopMessage: Sendable {
   case stop
   /// A batch came back from the writer.
   case written(IngestBatch, Result<BatchWriter.Outcome, any Error>, seconds: Double)
-  /// The stored positions of the topics, for the assignment of that number; nil when the reading was cancelled.
-  case positions([TopicPartitionName: StoredPosition]?, assignment: Int)
+  /// The stored positions, for the assignment of that number; nil when the reading was cancelled.
+  case positions(Result<[TopicPartitionName: StoredPosition]?, any Error>, assignment: Int)
 }
 
 /// Polls records into a batch, hands batches to the writer and follows the group's rebalances.
@@ -33,6 +33,8 @@ final class IngestLoop {
   /// When the current batch got its first record or position move.
   private var batchSinceMs: Int64?
   var inFlight: Task<Void, Never>?
+  /// The reading of the positions that is under way.
+  var loading: Task<Void, Never>?
 
   var assignment = Assignment()
   private var isPaused = false
@@ -70,7 +72,11 @@ final class IngestLoop {
 
   /// The whole life of the consumer.
   func run() throws {
-    defer { consumer.close(timeoutMs: 2_000) }
+    defer {
+      inFlight?.cancel()
+      loading?.cancel()
+      consumer.close(timeoutMs: 2_000)
+    }
     try consumer.subscribe(settings.topics)
     while true {
       for message in mailbox.takeAll() { try handle(message) }
@@ -220,8 +226,9 @@ if case .wait(let ms?) = decision { return min(Int32(clamping: ms), Self.longest
   func handle(_ message: LoopMessage) throws {
     switch message {
     case .stop: isStopping = true
-    case .positions(let stored, let number):
-      if let stored, number == assignment.number { try positionsLoaded(stored) }
+    case .positions(let answer, let number):
+      guard number == assignment.number, let stored = try answer.get() else { return }
+      try positionsLoaded(stored)
     case .written(let written, let result, let seconds):
       inFlight = nil
       try settle(written, result.get(), seconds: seconds)

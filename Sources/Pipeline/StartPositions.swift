@@ -35,6 +35,19 @@ struct StartPositions {
   /// For each question to the brokers, in milliseconds.
   let timeoutMs: Int32 = 5_000
 
+  /// To be asked before anything is inserted.
+  /// - Throws: `PositionError.otherCluster`.
+  func refuseOtherCluster(
+    _ stored: [TopicPartitionName: StoredPosition], clusterID: String?
+  ) throws(PositionError) {
+    guard let clusterID else { return }
+    for (name, position) in stored {
+      guard let known = position.clusterID, known != clusterID else { continue }
+      let partition = TopicPartition(topic: name.topic, partition: name.partition)
+      throw .otherCluster(partition: partition, stored: known, found: clusterID)
+    }
+  }
+
   /// First positions for what has none. A topic that the group has never read gets one for every partition, so that
   /// a partition that appears later is known to be new; such a one starts at its beginning.
   func missing(
@@ -70,14 +83,11 @@ struct StartPositions {
   /// Where each owned partition goes on; `next` lies behind `stored` where the broker has dropped records.
   /// - Throws: `KafkaError`, `PositionError`.
   func resume(
-    owned: [TopicPartition], stored: [TopicPartitionName: StoredPosition], clusterID: String?
+    owned: [TopicPartition], stored: [TopicPartitionName: StoredPosition]
   ) throws -> [PartitionProgress] {
     try owned.map { partition in
       guard let position = stored[partition.name] else {
         preconditionFailure("\(partition) has no position although all were inserted")
-      }
-      if let known = position.clusterID, let clusterID, known != clusterID {
-        throw PositionError.otherCluster(partition: partition, stored: known, found: clusterID)
       }
       let watermarks = try consumer.watermarks(of: partition, timeoutMs: timeoutMs)
       guard position.nextOffset <= watermarks.high else {

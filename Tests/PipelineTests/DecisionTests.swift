@@ -215,6 +215,8 @@ struct AssignmentTests {
     assignment.retryLoading(atMs: 40)
     assignment.retryLoading(atMs: 90)
     #expect(assignment.state == .retrying(atMs: 90) && assignment.failures == 2)
+    assignment.beginLoading()
+    #expect(assignment.state == .loading && assignment.failures == 2, "asked once, and not again")
     assignment.activate([PartitionProgress(partition: first, stored: 0, next: 0)])
     #expect(assignment.state == .active && assignment.failures == 0)
   }
