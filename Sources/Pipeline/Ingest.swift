@@ -22,8 +22,19 @@ public final class Ingest: Sendable {
   /// Consumes until `stop` is called or something is beyond repair.
   /// - Throws: `KafkaError`, `PositionError`, `SchemaRefusesRows`, `SchemaNotMigrated`, `MigrationError`.
   public func run() async throws {
+    let ends = PartitionEnds()
+    let monitor = LagMonitor(settings: settings, ends: ends)
+    let monitoring = Task { await monitor.run() }
     let runner = LoopRunner()
-    try await runner.run(settings, observer, health, mailbox)
+    let result: Result<Void, any Error>
+    do {
+      result = .success(try await runner.run(settings, observer, health, mailbox, ends))
+    } catch {
+      result = .failure(error)
+    }
+    monitoring.cancel()
+    await monitoring.value
+    try result.get()
   }
 
   /// Asks for a clean end: what is in hand is written and committed, then the group is left. From any thread.
@@ -36,9 +47,11 @@ private actor LoopRunner {
   nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
   func run(
-    _ settings: IngestSettings, _ observer: Observer, _ health: HealthState, _ mailbox: Mailbox<LoopMessage>
+    _ settings: IngestSettings, _ observer: Observer, _ health: HealthState, _ mailbox: Mailbox<LoopMessage>,
+    _ ends: PartitionEnds
   ) throws {
-    let loop = try IngestLoop(settings: settings, observer: observer, health: health, mailbox: mailbox)
+    let loop = try IngestLoop(
+      settings: settings, observer: observer, health: health, mailbox: mailbox, ends: ends)
     try loop.run()
   }
 }

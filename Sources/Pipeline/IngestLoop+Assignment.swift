@@ -15,13 +15,14 @@ extension IngestLoop {
   func assigned(_ partitions: [TopicPartition]) throws {
     discardBatch(why: "the group gave partitions anew")
     assignment.own(partitions)
+    ends.watch(partitions)
     observer.emit(ConsumerEvent.assigned(partitions.map(\.label)))
     if partitions.isEmpty {
       try consumer.assign([])
       health.report("kafka", .ok)
-    } else {
-      requestPositions()
     }
+    // Without partitions too: it is how a member that has none finds out whether the database answers.
+    requestPositions()
   }
 
   /// Somebody else moved the positions: reads them anew and goes on from there.
@@ -64,6 +65,7 @@ extension IngestLoop {
 
   /// Completes the positions where there are none yet, or begins to fetch.
   func positionsLoaded(_ stored: [TopicPartitionName: StoredPosition]) throws {
+    guard !assignment.partitions.isEmpty else { return }
     let finder = StartPositions(consumer: consumer, start: settings.start)
     do {
       let clusterID = try consumer.clusterID(timeoutMs: finder.timeoutMs)
@@ -143,6 +145,7 @@ extension IngestLoop {
     loading?.cancel()
     discardBatch(why: "the group took the partitions back")
     assignment.release()
+    ends.watch([])
     observer.emit(ConsumerEvent.revoked(partitions.map(\.label), lost: lost))
     health.report("kafka", .notReady("waiting for the group to give partitions"))
     try consumer.unassign()

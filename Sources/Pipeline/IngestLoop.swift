@@ -25,6 +25,7 @@ final class IngestLoop {
   let consumer: Consumer
   let writer: BatchWriter
   let mailbox: Mailbox<LoopMessage>
+  let ends: PartitionEnds
   private let limits: BatchLimits
 
   private var intake: RecordIntake
@@ -33,6 +34,8 @@ final class IngestLoop {
   /// When the current batch got its first record or position move.
   private var batchSinceMs: Int64?
   var inFlight: Task<Void, Never>?
+  /// What the batch with the writer holds; nothing while there is none.
+  private var inFlightSize = (events: 0, bytes: 0)
   /// The reading of the positions that is under way.
   var loading: Task<Void, Never>?
 
@@ -41,23 +44,25 @@ final class IngestLoop {
   /// Since when the batch has been full while the writer was busy.
   private var fullSinceMs: Int64?
   private var isStopping = false
-  private var lastProgressMs: Int64 = 0
+  private var progressReport: ProgressReport
 
   /// A full batch waits this long for the writer before the partitions are paused: pausing throws fetched records away.
   private static let pauseAfterMs: Int64 = 1_000
   /// Polls between looks at the clock and the mailbox.
   private static let pollsPerRound = 1_000
-  private static let progressEveryMs: Int64 = 1_000
   /// Nothing wakes a poll when a stop is asked for, or a reading of the positions is due.
   private static let longestPollMs: Int32 = 100
 
   init(
-    settings: IngestSettings, observer: Observer, health: HealthState, mailbox: Mailbox<LoopMessage>
+    settings: IngestSettings, observer: Observer, health: HealthState, mailbox: Mailbox<LoopMessage>,
+    ends: PartitionEnds
   ) throws {
     self.settings = settings
     self.observer = observer
     self.health = health
     self.mailbox = mailbox
+    self.ends = ends
+    progressReport = ProgressReport(observer: observer, ends: ends)
     limits = BatchLimits(
       events: settings.batchEvents, bytes: settings.batchBytes, flushMs: Int64(settings.flushMs))
     intake = RecordIntake(rules: settings.rules)
@@ -84,7 +89,7 @@ final class IngestLoop {
       try loadPositionsIfDue()
       handOverIfDue()
       try pollRound()
-      reportProgressIfDue()
+      if progressReport.makeIfDue(assignment.progress) { reportBuffer() }
     }
   }
 
@@ -114,7 +119,7 @@ final class IngestLoop {
   }
 
   private var pollTimeoutMs: Int32 {
-if case .wait(let ms?) = decision { return min(Int32(clamping: ms), Self.longestPollMs) }
+    if case .wait(let ms?) = decision { return min(Int32(clamping: ms), Self.longestPollMs) }
     return Self.longestPollMs
   }
 
@@ -195,7 +200,7 @@ if case .wait(let ms?) = decision { return min(Int32(clamping: ms), Self.longest
     batch = spare ?? IngestBatch()
     spare = nil
     batchSinceMs = nil
-    observer.emit(IngestEvent.buffered(events: handed.records, bytes: handed.events.byteCount))
+    inFlightSize = (handed.records, handed.events.byteCount)
     inFlight = Task { [writer, mailbox, waker = consumer.waker] in
       let clock = ContinuousClock()
       let began = clock.now
@@ -207,6 +212,7 @@ if case .wait(let ms?) = decision { return min(Int32(clamping: ms), Self.longest
     let heldBefore = intake.held.count
     intake.takeHeld(into: batch, nowMicros: WallClock.nowMicros())
     if intake.held.count < heldBefore { batchSinceMs = SteadyClock.nowMs() }
+    reportBuffer()
   }
 
   /// Forgets what was read and not handed over: it will be read again.
@@ -219,6 +225,7 @@ if case .wait(let ms?) = decision { return min(Int32(clamping: ms), Self.longest
     batchSinceMs = nil
     isPaused = false
     fullSinceMs = nil
+    reportBuffer()
   }
 
   // MARK: Messages
@@ -231,9 +238,11 @@ if case .wait(let ms?) = decision { return min(Int32(clamping: ms), Self.longest
       try positionsLoaded(stored)
     case .written(let written, let result, let seconds):
       inFlight = nil
+      inFlightSize = (0, 0)
       try settle(written, result.get(), seconds: seconds)
       written.removeAll()
       spare = written
+      reportBuffer()
     }
   }
 
@@ -271,19 +280,11 @@ if case .wait(let ms?) = decision { return min(Int32(clamping: ms), Self.longest
     }
   }
 
-  // MARK: Progress
-
-  /// Reports where each partition stands, paused or not.
-  private func reportProgressIfDue() {
-    let nowMs = SteadyClock.nowMs()
-    guard nowMs - lastProgressMs >= Self.progressEveryMs else { return }
-    lastProgressMs = nowMs
-    for progress in assignment.progress {
-      observer.emit(
-        ConsumerEvent.progress(
-          progress.partition.label, committed: progress.committed,
-          highWatermark: consumer.cachedWatermarks(of: progress.partition)?.high, lagSeconds: nil))
-    }
-    observer.emit(IngestEvent.buffered(events: batch.records, bytes: batch.events.byteCount))
+  /// Shows what is read and not committed yet.
+  private func reportBuffer() {
+    observer.emit(
+      IngestEvent.buffered(
+        events: inFlightSize.events + batch.records + intake.held.count,
+        bytes: inFlightSize.bytes + batch.events.byteCount))
   }
 }

@@ -13,6 +13,7 @@ struct PartitionProgress: Equatable, Sendable {
   private(set) var committed: Int64
   /// Kafka's timestamp of the last record taken, in milliseconds; nil while there is none.
   private(set) var lastTimestampMs: Int64?
+  private(set) var times = RecordTimes()
 
   /// - Parameters:
   ///   - stored: What the offsets row holds.
@@ -31,7 +32,10 @@ struct PartitionProgress: Equatable, Sendable {
   mutating func take(offset: Int64, timestampMs: Int64) -> Bool {
     guard offset >= next else { return false }
     next = offset + 1
-    if timestampMs >= 0 { lastTimestampMs = timestampMs }
+    if timestampMs >= 0 {
+      lastTimestampMs = timestampMs
+      times.took(timestampMs)
+    }
     return true
   }
 
@@ -56,10 +60,12 @@ struct PartitionProgress: Equatable, Sendable {
     let to = min(next, held ?? next)
     guard to > stored else { return nil }
     defer { stored = to }
+    times.handedOver(all: to == next)
     return (stored, to, lastTimestampMs)
   }
 
   mutating func acknowledge(_ offset: Int64) {
     committed = max(committed, offset)
+    times.committed()
   }
 }
