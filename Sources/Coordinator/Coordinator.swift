@@ -23,6 +23,8 @@ public actor Coordinator {
   /// Pending delta rows that are folded although no refresh is due: the pending tables stay small.
   static let foldAtDeltaRows: Int64 = 200_000
   private static let roundsBetweenTrims = 3_600
+  /// Between two looks of a replica that does not lead, for its metrics.
+  private static let roundsBetweenLooks = 5
 
   public init(settings: CoordinatorSettings, observer: Observer, health: HealthState) {
     self.settings = settings
@@ -48,14 +50,27 @@ public actor Coordinator {
     let connection = try connected()
     let lease = Lease(connection: connection, schema: settings.schema, holder: settings.holder)
     try lead(try lease.takeOrRenew())
-    guard isLeader else { return }
+    defer { round += 1 }
     let summaries = Summaries(connection: connection, schema: settings.schema)
+    guard isLeader else {
+      if round % Self.roundsBetweenLooks == 0 { show(try summaries.state()) }
+      return
+    }
     let state = try summaries.state()
-    observer.emit(RefreshEvent.pending(events: state.pendingEvents))
+    show(state)
     try refreshWhatIsDue(state, summaries)
     if state.pendingDeltaRows >= Self.foldAtDeltaRows { try fold(summaries) }
-    round += 1
-    if round % Self.roundsBetweenTrims == 1 { try summaries.trimRefreshLog(days: settings.refreshLogDays) }
+    if round % Self.roundsBetweenTrims == 0 { try summaries.trimRefreshLog(days: settings.refreshLogDays) }
+  }
+
+  /// What is true of all workers: every replica shows it, so that an alert need not know which one leads, nor which one
+  /// has just started.
+  private func show(_ state: SummaryState) {
+    observer.emit(RefreshEvent.pending(events: state.pendingEvents))
+    for view in state.views {
+      guard let finished = view.lastFinishMicros else { continue }
+      observer.emit(RefreshEvent.lastSuccess(view: view.view.rawValue, finishedAt: finished))
+    }
   }
 
   // MARK: Leading
@@ -65,6 +80,7 @@ public actor Coordinator {
     isLeader = leads
     // Whoever led before has refreshed meanwhile: what the log says counts.
     histories = [:]
+    round = 0
     observer.emit(
       RefreshEvent.leadership(leads, why: leads ? "the lease was free" : "another replica has the lease"))
   }
