@@ -32,6 +32,12 @@ struct BatchReport {
       observer.emit(
         IngestEvent.deadLetters(topic: kind.topic, reason: kind.reason, count: letters.count, sample: nil))
     }
+    for (state, count) in summary.refused {
+      observer.emit(
+        DatabaseEvent.failed(
+          sqlstate: state, action: .deadLetter, doing: "copy into chat_telemetry",
+          message: "\(count) rows were refused for their data", retryInSeconds: nil))
+    }
     for kind in RepairKind.allCases where batch.events.repairs[kind] > 0 {
       observer.emit(IngestEvent.repairs(kind: kind.rawValue, count: batch.events.repairs[kind]))
     }

@@ -18,6 +18,8 @@ public struct BatchSummary: Sendable {
   public var duplicates: [Int]
   /// Dead letters of rows that were decoded, but that the database refused or whose day was dropped.
   public var lateDeadLetters: [DeadLetter]
+  /// Rows that the database refused, by SQLSTATE.
+  public var refused: [String: Int]
   /// Times of the stored events, in microseconds since the Unix epoch, ascending.
   public var eventTimes: [Int64]
   /// Seconds from BEGIN to the end of the raw rows, duplicates found on the way too.

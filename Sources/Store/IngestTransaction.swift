@@ -48,8 +48,11 @@ struct IngestTransaction {
     let deltas = RollupDeltas(batch: batch, rows: rows.stored, windowFloorMicros: windowFloorMicros)
     try SummaryDeltaCopy(connection: connection, schema: schema, batch: batch).append(deltas)
     try close(deltas, stored: rows.stored.count, late: late)
-    return .committed(
-      summary(rows, late, copySeconds: (copied - began).seconds, commitSeconds: (clock.now - copied).seconds))
+    var summary = summary(rows, late)
+    summary.refused = writer.refused.reduce(into: [:]) { $0[$1.error.sqlState?.code ?? "", default: 0] += 1 }
+    summary.copySeconds = (copied - began).seconds
+    summary.commitSeconds = (clock.now - copied).seconds
+    return .committed(summary)
   }
 
   // MARK: Opening: fence, locks, marks
@@ -142,9 +145,7 @@ struct IngestTransaction {
   /// Events older than the longest trailing window, and a day to spare, move no window.
   private var windowFloorMicros: Int64 { nowMicros - 8 * 86_400_000_000 }
 
-  private func summary(
-    _ rows: RecentSplit, _ late: [DeadLetter], copySeconds: Double, commitSeconds: Double
-  ) -> BatchSummary {
+  private func summary(_ rows: RecentSplit, _ late: [DeadLetter]) -> BatchSummary {
     func count(_ rows: [Int]) -> [Int] {
       var counts = [Int](repeating: 0, count: batch.partitions.count)
       for row in rows { counts[Int(batch.source(row).partitionIndex)] += 1 }
@@ -152,8 +153,7 @@ struct IngestTransaction {
     }
     return BatchSummary(
       stored: count(rows.stored), duplicates: count(rows.recent + rows.inTable), lateDeadLetters: late,
-      eventTimes: rows.stored.map { batch.key($0).createdAt }, copySeconds: copySeconds,
-      commitSeconds: commitSeconds)
+      refused: [:], eventTimes: rows.stored.map { batch.key($0).createdAt }, copySeconds: 0, commitSeconds: 0)
   }
 }
 
