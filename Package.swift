@@ -75,7 +75,8 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "KafkaTests", dependencies: ["Kafka"], swiftSettings: strict),
     .testTarget(
-      name: "MonitoringTests", dependencies: ["Monitoring", logging, flyingFox], swiftSettings: strict),
+name: "MonitoringTests", dependencies: ["Monitoring", "TestSupport", logging, flyingFox],
+      swiftSettings: strict),
     .testTarget(
       name: "PostgresTests", dependencies: ["Postgres", "Store", "TestSupport"], swiftSettings: strict),
     .testTarget(
@@ -92,7 +93,10 @@ let package = Package(
     .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator"], swiftSettings: strict),
     .testTarget(
       name: "TelemetryWorkerTests",
-      dependencies: ["TelemetryWorker", "Telemetry", argumentParser, configuration, logging],
+      dependencies: [
+        "TelemetryWorker", "Kafka", "Pipeline", "Postgres", "Store", "Telemetry", "TestSupport",
+        argumentParser, configuration, logging,
+      ],
       swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

@@ -1,65 +1,9 @@
 import Foundation
 import Logging
+import TestSupport
 import Testing
 
 @testable import Monitoring
-
-/// What came back over the wire.
-private struct Answer {
-  var status: Int
-  var headers: [String: String]
-  var body: String
-}
-
-private struct ClientError: Error {}
-
-/// Sends bytes to a port of this machine and reads until the server closes. On a thread of its own: blocking
-/// in a task could take the thread the server needs.
-private func exchange(_ request: String, port: UInt16, host: String = "127.0.0.1") async throws -> String {
-  try await withCheckedThrowingContinuation { done in
-    Thread.detachNewThread {
-      done.resume(with: Result { try blockingExchange(request, port: port, host: host) })
-    }
-  }
-}
-
-private func blockingExchange(_ request: String, port: UInt16, host: String) throws -> String {
-  let file = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-  defer { close(file) }
-  var address = sockaddr_in()
-  address.sin_family = sa_family_t(AF_INET)
-  address.sin_port = port.bigEndian
-  inet_pton(AF_INET, host, &address.sin_addr)
-  let connected = withUnsafePointer(to: address) {
-    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-      connect(file, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-    }
-  }
-  guard connected == 0, send(file, request, request.utf8.count, Int32(MSG_NOSIGNAL)) == request.utf8.count
-  else {
-    throw ClientError()
-  }
-  var received: [UInt8] = []
-  var buffer = [UInt8](repeating: 0, count: 65_536)
-  while case let count = recv(file, &buffer, buffer.count, 0), count > 0 { received += buffer[..<count] }
-  return String(decoding: received, as: UTF8.self)
-}
-
-private func ask(_ path: String, port: UInt16, method: String = "GET") async throws -> Answer {
-  let request = "\(method) \(path) HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
-  let text = try await exchange(request, port: port)
-  let parts = text.components(separatedBy: "\r\n\r\n")
-  let head = parts[0].components(separatedBy: "\r\n")
-  guard head[0].hasPrefix("HTTP/1.1 "), let status = Int(head[0].split(separator: " ")[1]) else {
-    throw ClientError()
-  }
-  var headers: [String: String] = [:]
-  for line in head.dropFirst() {
-    let pair = line.split(separator: ":", maxSplits: 1)
-    headers[pair[0].lowercased()] = pair[1].trimmingCharacters(in: .whitespaces)
-  }
-  return Answer(status: status, headers: headers, body: parts.dropFirst().joined(separator: "\r\n\r\n"))
-}
 
 /// A running server and its port.
 private struct Running {

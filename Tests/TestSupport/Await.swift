@@ -3,6 +3,7 @@ import Foundation
 /// What was awaited did not come.
 public struct TimedOut: Error, CustomStringConvertible {
   public var what: String
+  public init(what: String) { self.what = what }
   public var description: String { "waited in vain: \(what)" }
 }
 

@@ -1,26 +1,26 @@
 /// Reads the Prometheus text format 0.0.4 strictly, written from its specification and apart from the writer,
 /// so that the writer is not judged by its own rules.
-struct ExpositionParser {
-  struct Family {
-    var help = ""
-    var type = ""
-    var samples: [Sample] = []
+public struct ExpositionParser: Sendable {
+  public struct Family: Sendable {
+    public var help = ""
+    public var type = ""
+    public var samples: [Sample] = []
   }
 
-  struct Sample: Equatable {
-    var name: String
-    var labels: [String: String]
-    var value: Double
+  public struct Sample: Equatable, Sendable {
+    public var name: String
+    public var labels: [String: String]
+    public var value: Double
   }
 
-  struct Malformed: Error, CustomStringConvertible {
-    var description: String
+  public struct Malformed: Error, CustomStringConvertible {
+    public var description: String
   }
 
-  private(set) var families: [String: Family] = [:]
+  public private(set) var families: [String: Family] = [:]
   private var current: String?
 
-  init(_ text: String) throws {
+  public init(_ text: String) throws {
     guard text.isEmpty || text.utf8.last == UInt8(ascii: "\n") else {
       throw Malformed(description: "no final line feed")
     }
@@ -30,7 +30,7 @@ struct ExpositionParser {
     for (name, family) in families where family.type == "histogram" { try Self.check(name, family) }
   }
 
-  func value(_ name: String, _ labels: [String: String] = [:]) -> Double? {
+  public func value(_ name: String, _ labels: [String: String] = [:]) -> Double? {
     families.values.lazy.flatMap(\.samples).first { $0.name == name && $0.labels == labels }?.value
   }
 
