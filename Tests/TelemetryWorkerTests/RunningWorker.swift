@@ -53,10 +53,12 @@ final class WorkerStage {
   }
 
   /// Runs a worker while `body` runs; then asks it to stop, and waits until it has.
+  @discardableResult
   func withWorker<Value>(
-    _ more: [String: String] = [:], _ body: (RunningWorker) async throws -> Value
+    _ more: [String: String] = [:], arguments: [String] = [],
+    _ body: (RunningWorker) async throws -> Value
   ) async throws -> Value {
-    let worker = try await RunningWorker(environment.merging(more) { $1 })
+    let worker = try await RunningWorker(environment.merging(more) { $1 }, arguments: arguments)
     do {
       let value = try await body(worker)
       try await worker.stop()
@@ -72,6 +74,7 @@ final class WorkerStage {
 final class RunningWorker: Sendable {
   private let process = Process()
   private let log: URL
+  var pid: Int32 { process.processIdentifier }
   /// Where it serves its metrics.
   let port: UInt16
 

@@ -62,11 +62,21 @@ struct WorkerStatus: Encodable {
     for index in positions.indices {
       let partition = TopicPartition(
         topic: positions[index].topic, partition: positions[index].partition)
-      let end = try consumer.watermarks(of: partition, timeoutMs: 3_000).high
+      guard let end = try end(of: partition, consumer) else { continue }
       positions[index].endOffset = end
       let lag = max(0, end - positions[index].nextOffset)
       positions[index].lagRecords = lag
       positions[index].lagSeconds = lag == 0 ? 0 : positions[index].lastRecordAgeSeconds
+    }
+  }
+
+  /// Nil for a topic that is gone: its position stays in the database, and must not hide the others' lag.
+  private func end(of partition: TopicPartition, _ consumer: Consumer) throws(KafkaError) -> Int64? {
+    do throws(KafkaError) {
+      return try consumer.watermarks(of: partition, timeoutMs: 3_000).high
+    } catch {
+      if error.isUnknownTopicOrPartition { return nil }
+      throw error
     }
   }
 }
