@@ -75,7 +75,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "KafkaTests", dependencies: ["Kafka"], swiftSettings: strict),
     .testTarget(
-name: "MonitoringTests", dependencies: ["Monitoring", "TestSupport", logging, flyingFox],
+      name: "MonitoringTests", dependencies: ["Monitoring", "TestSupport", logging, flyingFox],
       swiftSettings: strict),
     .testTarget(
       name: "PostgresTests", dependencies: ["Postgres", "Store", "TestSupport"], swiftSettings: strict),
@@ -87,7 +87,8 @@ name: "MonitoringTests", dependencies: ["Monitoring", "TestSupport", logging, fl
     .testTarget(
       name: "PipelineTests",
       dependencies: [
-        "Kafka", "Monitoring", "Pipeline", "Postgres", "Store", "Telemetry", "TestSupport", logging,
+        "TelemetryWorker", "Kafka", "Monitoring", "Pipeline", "Postgres", "Store", "Telemetry", "TestSupport",
+        logging,
       ],
       swiftSettings: strict),
     .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator"], swiftSettings: strict),
