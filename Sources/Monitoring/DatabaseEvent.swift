@@ -9,7 +9,7 @@ public enum DatabaseEvent: WorkerEvent, Equatable {
   /// Work goes on after `attempts` failures that lasted `seconds`.
   case recovered(doing: String, attempts: Int, seconds: Double)
   /// A backend that waited for its stalled client while it held a lock was ended.
-  case blockerEnded(pid: Int32, heldSeconds: Double)
+  case blockerEnded(pid: Int, heldSeconds: Double)
 
   /// The first two characters of the SQLSTATE, or `connection`: a label of few values.
   static func sqlstateClass(of sqlstate: String?) -> String {

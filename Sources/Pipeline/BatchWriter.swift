@@ -53,9 +53,13 @@ actor BatchWriter {
   /// Writes a batch. Tries again for as long as the environment is at fault.
   /// - Throws: `SchemaRefusesRows`; as every call on the first connection, `SchemaNotMigrated` and `MigrationError`.
   func write(_ batch: IngestBatch) async throws -> Outcome {
+    var attempted: BatchSummary?
     let outcome = try await untilItWorks("store a batch") { store in
-      try store.write(batch.events, advances: batch.advances, nowMicros: WallClock.nowMicros())
+      defer { attempted = store.lastAttempt ?? attempted }
+      return try store.write(batch.events, advances: batch.advances, nowMicros: WallClock.nowMicros())
     }
+    // A COMMIT whose reply was lost: what it stored is counted all the same.
+    if case .alreadyCommitted = outcome, let attempted { return .written(.committed(attempted)) }
     guard let outcome else { return .abandoned }
     // Whoever moved the positions may have stored events that the memory of committed keys says nothing of, and the
     // other way round: start afresh.
@@ -121,7 +125,10 @@ actor BatchWriter {
     }
     let made = BatchStore(
       connection: connection, options: settings.connection, schema: settings.schema, group: settings.group,
-      recentKeys: settings.recentKeys, logger: observer.logger)
+      recentKeys: settings.recentKeys,
+      onHolderEnded: { [observer] pid, heldSeconds in
+        observer.emit(DatabaseEvent.blockerEnded(pid: Int(pid), heldSeconds: heldSeconds))
+      })
     store = made
     health.report("postgres", .ok)
     return made

@@ -1,4 +1,3 @@
-import Logging
 import Postgres
 import Telemetry
 
@@ -36,7 +35,6 @@ public final class BatchStore {
   public let connection: Connection
   let schema: Schema
   let group: String
-  let logger: Logger
   private var recent: RecentKeys
   /// Days whose partitions are known to be there.
   private var readyDays: Set<Int32> = []
@@ -50,19 +48,22 @@ public final class BatchStore {
   /// Share of a batch's rows, in percent, that must be repeats for the next batch to be probed before it is copied.
   static let probePercent = 20
 
+  /// What the last `write` was about to commit, whether or not its COMMIT was acknowledged; nil when it came not so far.
+  public private(set) var lastAttempt: BatchSummary?
+
   /// Takes over an open connection. `recentKeys` bounds the memory of committed keys, in events; a worker that holds a
   /// lock we wait for and has been silent within a transaction older than `holderAgeSeconds` is ended.
   public init(
     connection: Connection, options: ConnectionOptions, schema: Schema, group: String, recentKeys: Int,
-    holderAgeSeconds: Int32 = 10, logger: Logger
+    holderAgeSeconds: Int32 = 10, onHolderEnded: @escaping (_ pid: Int64, _ heldSeconds: Double) -> Void
   ) {
     self.connection = connection
     self.schema = schema
     self.group = group
-    self.logger = logger
     recent = RecentKeys(generationSize: max(1, recentKeys / 2))
-    let holder = StalledHolder(options: options, minimumAgeSeconds: holderAgeSeconds, logger: logger)
-    connection.onStall = { holder.endIfStalled(blocking: $0) }
+    let holder = StalledHolder(
+      options: options, minimumAgeSeconds: holderAgeSeconds, onEnded: onHolderEnded)
+    connection.onStall = { holder.look(blocking: $0) }
   }
 
   /// Writes one batch, or finds that it must not be written.
@@ -74,13 +75,14 @@ public final class BatchStore {
   public func write(
     _ batch: EventBatch, advances: [PositionAdvance], nowMicros: Int64
   ) throws -> WriteOutcome {
+    lastAttempt = nil
     do {
       try ensureDays(batch.days, nowMicros: nowMicros)
       let transaction = IngestTransaction(
         connection: connection, schema: schema, group: group, batch: batch, advances: advances,
         nowMicros: nowMicros)
       var rows = RecentSplit(batch, recent)
-      let outcome = try transaction.run(&rows, probeFirst: repeatsAbound)
+      let outcome = try transaction.run(&rows, probeFirst: repeatsAbound) { lastAttempt = $0 }
       if case .committed = outcome { remember(rows) }
       return outcome
     } catch {

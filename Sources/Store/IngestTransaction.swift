@@ -19,8 +19,11 @@ struct IngestTransaction {
       """, operation: "set the transaction's timeouts")
   }
 
-  /// Writes the rows that are new and moves the positions, or writes nothing.
-  func run(_ rows: inout RecentSplit, probeFirst: Bool) throws -> WriteOutcome {
+  /// Writes the rows that are new and moves the positions, or writes nothing. Just before the COMMIT it tells what is
+  /// going to be committed.
+  func run(
+    _ rows: inout RecentSplit, probeFirst: Bool, beforeCommit: (BatchSummary) -> Void
+  ) throws -> WriteOutcome {
     let clock = ContinuousClock()
     let began = clock.now
 

@@ -29,6 +29,8 @@ struct Worker {
 
   /// Works until SIGTERM or SIGINT, or until something is beyond repair.
   func run() async throws {
+    // First of all: as process 1 of a container a signal without a handler would be ignored, elsewhere it would kill.
+    let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
     let observer = Observer(metrics: metrics, logger: logger)
     let server = MonitoringServer(
       host: settings.http.host, port: UInt16(settings.http.port), title: "telemetry-worker",
@@ -36,7 +38,6 @@ struct Worker {
     let ingest = Ingest(settings: try settings.ingestSettings(), observer: observer, health: health)
     let coordinator = Coordinator(
       settings: try settings.coordinatorSettings(), observer: observer, health: health)
-    try requireSchema()
     try await server.start()
     logger.info(
       "worker starts",
@@ -45,7 +46,7 @@ struct Worker {
         "group": "\(settings.kafka.group)", "role": "\(role.rawValue)",
       ])
     let stop = StopRequest { ingest.stop() }
-    let signals = Task { await obeySignals(stop) }
+    let obeying = Task { await obey(signals, stop) }
     let coordinating = Task { if role != .consumer { await coordinator.run() } }
     let result: Result<Void, any Error>
     do {
@@ -56,7 +57,7 @@ struct Worker {
     }
     coordinating.cancel()
     await coordinating.value
-    signals.cancel()
+    obeying.cancel()
     await server.stop()
     try result.get()
     logger.info("worker stopped")
@@ -64,6 +65,7 @@ struct Worker {
 
   private func consume(_ ingest: Ingest, until stop: StopRequest) async throws {
     if role == .coordinator {
+      try refuseUnlessMigrated()
       health.report("kafka", .ok)
       await stop.wait()
     } else {
@@ -71,29 +73,21 @@ struct Worker {
     }
   }
 
-  /// A schema that is missing or behind would fail every batch: that is said at once, where somebody sees it. A server
-  /// that does not answer is another matter: the worker waits for it.
-  private func requireSchema() throws {
-    let schema = try settings.storeSchema()
-    let pending: [Migration]
+  /// What the consuming part does by itself: a schema that is not migrated is said at once, a server that does not answer
+  /// is waited for.
+  private func refuseUnlessMigrated() throws {
     do {
-      pending = try schema.migrationRunner.pending(try Connection(settings.connectionOptions))
-    } catch let error as PostgresError {
-      if error.sqlState == nil || error.isEnvironment { return }
-      throw error
-    }
-    guard pending.isEmpty else {
-      let names = pending.map { "\($0.version) \($0.name)" }.joined(separator: ", ")
-      throw CommandFailure(
-        "run: schema \(schema.name) lacks migrations (\(names)): run telemetry-worker migrate")
+      try settings.storeSchema().refuseUnlessMigrated(Connection(settings.connectionOptions))
+    } catch let error as PostgresError where error.isEnvironment {
+      logger.warning("the schema could not be checked", metadata: ["reason": "\(error)"])
     }
   }
 
   /// The first signal asks for a clean stop, which has until the deadline; the second one ends the process at once.
-  private func obeySignals(_ stop: StopRequest) async {
+  private func obey(_ signals: UnixSignalsSequence, _ stop: StopRequest) async {
     let deadline = settings.ingest.shutdownDeadlineSeconds
     var isStopping = false
-    for await signal in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
+    for await signal in signals {
       if isStopping {
         logger.warning("second signal: ending at once", metadata: ["signal": "\(signal)"])
         exit(Exit.failed)

@@ -1,4 +1,3 @@
-import Logging
 import Postgres
 import Store
 import Telemetry
@@ -59,7 +58,7 @@ struct SchemaTests {
     try schema.migrationRunner.run(connection)
     let store = BatchStore(
       connection: connection, options: stage.database.options, schema: schema, group: "test", recentKeys: 10,
-      logger: Logger(label: "test"))
+      onHolderEnded: { _, _ in })
     try store.positions.insertStarts(
       [TopicPartitionName(topic: Stage.topic, partition: 0): 0], clusterID: nil)
     let writer = Writer(store: store, positions: try store.positions.load(topics: [Stage.topic]))

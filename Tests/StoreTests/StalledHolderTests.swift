@@ -1,5 +1,4 @@
 import Foundation
-import Logging
 import Postgres
 import Telemetry
 import TestSupport
@@ -54,7 +53,7 @@ struct StalledHolderTests {
     #expect(try stage.truth(events).differences(in: stage.database) == [])
   }
 
-  private enum Holder: CaseIterable { case old, young, stranger, otherProgram, busy, notBlocking }
+  private enum Holder: CaseIterable { case old, moving, young, stranger, otherProgram, busy, notBlocking }
 
   @Test(
     "Only a worker that is old enough and silent, of the same role and name, and in the way, is ended",
@@ -82,9 +81,11 @@ struct StalledHolderTests {
     let (waiterPID, waiting) = try waiter()
     try await stage.database.untilBlocked(waiterPID)
 
-    StalledHolder(
-      options: options, minimumAgeSeconds: holder == .young ? 3_600 : 0, logger: Logger(label: "test")
-    ).endIfStalled(blocking: waiterPID)
+    let watch = StalledHolder(
+      options: options, minimumAgeSeconds: holder == .young ? 3_600 : 0, onEnded: { _, _ in })
+    watch.look(blocking: waiterPID)
+    if holder == .moving { try held.execute("SELECT 1", operation: "go on") }
+    watch.look(blocking: waiterPID)
 
     let lives = try stage.database.number("SELECT count(*) FROM pg_stat_activity WHERE pid = \(heldPID)") == 1
     if holder == .old {

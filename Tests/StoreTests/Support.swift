@@ -1,4 +1,3 @@
-import Logging
 import Postgres
 import Store
 import Telemetry
@@ -20,11 +19,9 @@ struct Stage: Sendable {
     holderAgeSeconds: Int32 = 10
   ) throws -> Writer {
     let options = options ?? database.options
-    var logger = Logger(label: "test")
-    logger.logLevel = .error
     let store = BatchStore(
       connection: try Connection(options), options: options, schema: database.schema, group: "test",
-      recentKeys: recentKeys, holderAgeSeconds: holderAgeSeconds, logger: logger)
+      recentKeys: recentKeys, holderAgeSeconds: holderAgeSeconds, onHolderEnded: { _, _ in })
     let names = partitions.map { TopicPartitionName(topic: Self.topic, partition: $0) }
     try store.positions.insertStarts(
       Dictionary(uniqueKeysWithValues: names.map { ($0, Int64(0)) }), clusterID: nil)

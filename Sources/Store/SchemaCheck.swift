@@ -1,5 +1,4 @@
 import Postgres
-import Store
 
 /// The schema is not what this program needs. Waiting would not mend it, so the worker says so and ends.
 public struct SchemaNotMigrated: Error, Equatable, CustomStringConvertible {
@@ -14,7 +13,7 @@ public struct SchemaNotMigrated: Error, Equatable, CustomStringConvertible {
 
 extension Schema {
   /// - Throws: `SchemaNotMigrated`; `MigrationError` where the schema is newer or not ours; `PostgresError`.
-  func refuseUnlessMigrated(_ connection: Connection) throws {
+  public func refuseUnlessMigrated(_ connection: Connection) throws {
     let pending = try migrationRunner.pending(connection)
     guard !pending.isEmpty else { return }
     throw SchemaNotMigrated(schema: name, missing: pending.map { "\($0.version) \($0.name)" })
