@@ -71,8 +71,8 @@ let package = Package(
 
     // Tests mirror the modules.
     .target(
-      name: "TestSupport", dependencies: ["Kafka", "Postgres", "Store"], path: "Tests/TestSupport",
-      swiftSettings: strict),
+      name: "TestSupport", dependencies: ["Kafka", "Postgres", "Store", "Telemetry", logging],
+      path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(name: "KafkaTests", dependencies: ["Kafka"], swiftSettings: strict),
     .testTarget(
       name: "MonitoringTests", dependencies: ["Monitoring", "TestSupport", logging, flyingFox],
@@ -91,7 +91,10 @@ let package = Package(
         logging,
       ],
       swiftSettings: strict),
-    .testTarget(name: "CoordinatorTests", dependencies: ["Coordinator"], swiftSettings: strict),
+    .testTarget(
+      name: "CoordinatorTests",
+      dependencies: ["Coordinator", "Monitoring", "Postgres", "Store", "TestSupport", logging],
+      swiftSettings: strict),
     .testTarget(
       name: "TelemetryWorkerTests",
       dependencies: [

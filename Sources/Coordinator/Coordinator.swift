@@ -17,11 +17,9 @@ public actor Coordinator {
   private var isLeader = false
   private var histories: [SummaryView: RefreshHistory] = [:]
   private var round = 0
+  /// Rounds that failed in a row.
+  private var failures = 0
 
-  /// Between two looks at what is pending and at the clock.
-  private static let pace = Duration.seconds(1)
-  /// Pending delta rows that are folded although no refresh is due: the pending tables stay small.
-  static let foldAtDeltaRows: Int64 = 200_000
   private static let roundsBetweenTrims = 3_600
   /// Between two looks of a replica that does not lead, for its metrics.
   private static let roundsBetweenLooks = 5
@@ -37,19 +35,22 @@ public actor Coordinator {
     while !Task.isCancelled {
       do throws(PostgresError) {
         try oneRound()
+        failures = 0
         health.report("coordinator", .ok)
       } catch {
         failed(error)
       }
-      try? await Task.sleep(for: Self.pace)
+      try? await Task.sleep(for: pause)
     }
     release()
   }
 
+  /// Longer after failures, but well within the lease.
+  private var pause: Duration { settings.pace * (1 << min(failures, 3)) }
+
   private func oneRound() throws(PostgresError) {
-    let connection = try connected()
-    let lease = Lease(connection: connection, schema: settings.schema, holder: settings.holder)
-    try lead(try lease.takeOrRenew())
+    try takeOrRenewLease()
+    guard let connection else { return }
     defer { round += 1 }
     let summaries = Summaries(connection: connection, schema: settings.schema)
     guard isLeader else {
@@ -58,8 +59,8 @@ public actor Coordinator {
     }
     let state = try summaries.state()
     show(state)
-    try refreshWhatIsDue(state, summaries)
-    if state.pendingDeltaRows >= Self.foldAtDeltaRows { try fold(summaries) }
+    let isFolded = try refreshWhatIsDue(state, summaries)
+    if !isFolded, state.pendingDeltaRows >= settings.foldAtDeltaRows { try fold(summaries) }
     if round % Self.roundsBetweenTrims == 0 { try summaries.trimRefreshLog(days: settings.refreshLogDays) }
   }
 
@@ -75,22 +76,33 @@ public actor Coordinator {
 
   // MARK: Leading
 
-  private func lead(_ leads: Bool) throws(PostgresError) {
+  private func takeOrRenewLease() throws(PostgresError) {
+    do throws(PostgresError) {
+      let leads = try lease(try connected()).takeOrRenew()
+      lead(leads, why: leads ? "the lease was free" : "another replica has the lease")
+    } catch {
+      lead(false, why: "the lease could not be renewed")
+      throw error
+    }
+  }
+
+  private func lead(_ leads: Bool, why: String) {
     guard leads != isLeader else { return }
     isLeader = leads
-    // Whoever led before has refreshed meanwhile: what the log says counts.
-    histories = [:]
     round = 0
-    observer.emit(
-      RefreshEvent.leadership(leads, why: leads ? "the lease was free" : "another replica has the lease"))
+    observer.emit(RefreshEvent.leadership(leads, why: why))
+  }
+
+  private func lease(_ connection: Connection) -> Lease {
+    Lease(
+      connection: connection, schema: settings.schema, holder: settings.holder, seconds: settings.leaseSeconds
+    )
   }
 
   private func release() {
-    defer { connection = nil }
-    guard isLeader, let connection else { return }
-    try? Lease(connection: connection, schema: settings.schema, holder: settings.holder).release()
-    isLeader = false
-    observer.emit(RefreshEvent.leadership(false, why: "stopping"))
+    if let connection { try? lease(connection).release() }
+    connection = nil
+    lead(false, why: "stopping")
   }
 
   private func connected() throws(PostgresError) -> Connection {
@@ -101,15 +113,17 @@ public actor Coordinator {
   }
 
   private func failed(_ error: PostgresError) {
-    if error.connectionLost || error.sqlState == .readOnlyTransaction { connection = nil }
-    // The lease runs out by itself; whether it is still ours is found out with the next round.
-    if isLeader { observer.emit(RefreshEvent.leadership(false, why: "the database failed")) }
-    isLeader = false
+    failures += 1
+    if error.connectionLost || error.sqlState == .readOnlyTransaction {
+      connection = nil
+      // The lease runs out by itself; whether it is still ours is found out with the next round.
+      lead(false, why: "the database failed")
+    }
     health.report("coordinator", .notReady(error.description))
     observer.emit(
       DatabaseEvent.failed(
         sqlstate: error.sqlState?.code, action: .retry, doing: error.operation, message: error.description,
-        retryInSeconds: 1))
+        retryInSeconds: pause.inSeconds))
   }
 
   // MARK: Folding and refreshing
@@ -123,25 +137,37 @@ public actor Coordinator {
         deltas: folded.deltaRows, events: folded.events, seconds: (clock.now - began).inSeconds))
   }
 
-  /// Refreshes both views together when both are due, for the fold comes once then.
-  private func refreshWhatIsDue(_ state: SummaryState, _ summaries: Summaries) throws(PostgresError) {
+  /// Refreshes both views together when both are due, for the fold comes once then. Returns whether it folded.
+  private func refreshWhatIsDue(
+    _ state: SummaryState, _ summaries: Summaries
+  ) throws(PostgresError) -> Bool {
     var due: [(view: SummaryView, reason: RefreshTrigger.Reason)] = []
     for view in state.views {
-      let history = histories[view.view] ?? RefreshHistory(view)
-      histories[view.view] = history
+      takeUp(view)
       let pending = RefreshTrigger.Pending(events: view.pendingEvents, windowsMove: state.windowsMove)
+      let history = histories[view.view] ?? RefreshHistory()
       switch settings.trigger.decide(now: state.nowMicros, history: history, pending: pending) {
       case .wait: break
-      case .skipTick: histories[view.view]?.skipped(at: state.nowMicros)
+      case .skipTick: histories[view.view, default: history].skipped(at: state.nowMicros)
       case .refresh(let reason): due.append((view.view, reason))
       }
     }
-    guard let first = due.first else { return }
+    guard let first = due.first else { return false }
     if due.count == state.views.count && due.allSatisfy({ $0.reason == first.reason }) {
       try refresh(nil, first.reason, state, summaries)
     } else {
       for each in due { try refresh(each.view, each.reason, state, summaries) }
     }
+    return true
+  }
+
+  /// A refresh that somebody else made counts like our own: another replica while it led, a person, pg_cron.
+  private func takeUp(_ view: ViewState) {
+    guard let start = view.lastStartMicros, let finish = view.lastFinishMicros else { return }
+    // Our own began before it had finished.
+    if let known = histories[view.view]?.lastFinish, start <= known { return }
+    histories[view.view] = RefreshHistory(lastStart: start, lastFinish: finish)
+    observer.emit(RefreshEvent.lastSuccess(view: view.view.rawValue, finishedAt: finish))
   }
 
   private func refresh(
@@ -150,7 +176,9 @@ public actor Coordinator {
     let clock = ContinuousClock()
     let began = clock.now
     let refreshed = view.map { [$0] } ?? SummaryView.allCases
-    for each in refreshed { histories[each]?.started(at: state.nowMicros, by: reason) }
+    for each in refreshed {
+      histories[each, default: RefreshHistory()].started(at: state.nowMicros, by: reason)
+    }
     let outcomes: [RefreshOutcome]
     do {
       outcomes = try summaries.refresh(view, cause: reason.rawValue)
@@ -168,17 +196,6 @@ public actor Coordinator {
           view: outcome.view.rawValue, cause: reason == .schedule ? .schedule : .threshold,
           seconds: outcome.milliseconds / 1_000, rows: nil, events: pending, finishedAt: now,
           error: outcome.error))
-    }
-  }
-}
-
-extension RefreshHistory {
-  /// What the refresh log says.
-  init(_ view: ViewState) {
-    if let start = view.lastStartMicros, let finish = view.lastFinishMicros {
-      self.init(lastStart: start, lastFinish: finish)
-    } else {
-      self.init()
     }
   }
 }

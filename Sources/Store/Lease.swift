@@ -26,17 +26,18 @@ public struct Lease {
     parameters.append(Self.name)
     parameters.append(holder)
     parameters.append(seconds)
-    let row = try connection.query(
-      """
-      INSERT INTO \(schema.table("chat_telemetry_lease")) AS l (name, holder, acquired_at, renewed_at, expires_at)
-      VALUES ($1, $2, clock_timestamp(), clock_timestamp(), clock_timestamp() + make_interval(secs => $3))
-      ON CONFLICT (name) DO UPDATE SET
-        acquired_at = CASE WHEN l.holder = excluded.holder THEN l.acquired_at ELSE excluded.acquired_at END,
-        holder = excluded.holder, renewed_at = excluded.renewed_at, expires_at = excluded.expires_at
-      WHERE l.holder = excluded.holder OR l.expires_at < clock_timestamp()
-      RETURNING holder
-      """, parameters, operation: "take the coordinator's lease")
-    return !row.rows.isEmpty
+    let result = try connection.transaction(
+      Statement(
+        """
+        INSERT INTO \(schema.table("chat_telemetry_lease")) AS l (name, holder, acquired_at, renewed_at, expires_at)
+        VALUES ($1, $2, clock_timestamp(), clock_timestamp(), clock_timestamp() + make_interval(secs => $3))
+        ON CONFLICT (name) DO UPDATE SET
+          acquired_at = CASE WHEN l.holder = excluded.holder THEN l.acquired_at ELSE excluded.acquired_at END,
+          holder = excluded.holder, renewed_at = excluded.renewed_at, expires_at = excluded.expires_at
+        WHERE l.holder = excluded.holder OR l.expires_at < clock_timestamp()
+        RETURNING holder
+        """, parameters, operation: "take the coordinator's lease"))
+    return !result.rows.isEmpty
   }
 
   /// Gives the lease up, if it is ours, so that another replica takes it at once.
@@ -44,8 +45,9 @@ public struct Lease {
     var parameters = Parameters()
     parameters.append(Self.name)
     parameters.append(holder)
-    try connection.query(
-      "DELETE FROM \(schema.table("chat_telemetry_lease")) WHERE name = $1 AND holder = $2", parameters,
-      operation: "release the coordinator's lease")
+    _ = try connection.transaction(
+      Statement(
+        "DELETE FROM \(schema.table("chat_telemetry_lease")) WHERE name = $1 AND holder = $2", parameters,
+        operation: "release the coordinator's lease"))
   }
 }

@@ -55,6 +55,8 @@ public struct Schema: Sendable, Equatable {
 
   private static let embedded: [(Int, String, [UInt8])] = [
     (1, "raw_and_rollups", PackageResources.migration_0001_raw_and_rollups_sql),
-    (2, "summaries", PackageResources.migration_0002_summaries_sql),
+    (2, "summary_state", PackageResources.migration_0002_summary_state_sql),
+    (3, "fold", PackageResources.migration_0003_fold_sql),
+    (4, "summary_views", PackageResources.migration_0004_summary_views_sql),
   ]
 }

@@ -63,7 +63,7 @@ public struct StatusReader {
       parameters.append(state.view.rawValue)
       let row = try connection.query(
         """
-        SELECT coalesce(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid), c.relispopulated,
+        SELECT pg_total_relation_size(c.oid), c.relispopulated,
           \(text("r.refreshed_at")), extract(epoch FROM now() - r.refreshed_at),
           (SELECT l.refresh_time_ms FROM \(schema.table("chat_telemetry_refresh_log")) AS l
             WHERE l.view_name = $2 AND l.status = 'SUCCESS' ORDER BY l.started_at DESC LIMIT 1),
@@ -73,18 +73,18 @@ public struct StatusReader {
         WHERE c.oid = $1::regclass AND r.view_name = $2
         """, parameters, operation: "read the state of \(state.view.rawValue)"
       ).rows[0]
-      let isPopulated = row.bool(2)
+      let isPopulated = row.bool(1)
       let count =
         isPopulated
         ? try connection.query(
           "SELECT count(*) FROM \(schema.table(state.view.rawValue))",
           operation: "count \(state.view.rawValue)"
         ).rows[0].int(0) : 0
-      let age = row[4].flatMap { Double($0) }
+      let age = row[3].flatMap { Double($0) }
       views.append(
         View(
-          name: state.view.rawValue, rows: count, bytes: row.int(1), lastRefreshedAt: row[3], ageSeconds: age,
-          lastRefreshMs: row[5].flatMap { Double($0) }, pendingEvents: state.pendingEvents, lastError: row[6],
+          name: state.view.rawValue, rows: count, bytes: row.int(0), lastRefreshedAt: row[2], ageSeconds: age,
+          lastRefreshMs: row[4].flatMap { Double($0) }, pendingEvents: state.pendingEvents, lastError: row[5],
           stale: !isPopulated || (state.pendingEvents > 0 && (age ?? .infinity) > maxAgeSeconds)))
     }
     return views

@@ -9,7 +9,8 @@ public enum SummaryView: String, CaseIterable, Sendable {
 /// What is known of one view before a refresh is decided.
 public struct ViewState: Equatable, Sendable {
   public var view: SummaryView
-  /// Start of the last refresh that succeeded, in microseconds since the Unix epoch; nil when there was none.
+  /// Start of the last refresh that succeeded, whoever caused it, in microseconds since the Unix epoch; nil when there
+  /// was none. What was committed before is shown.
   public var lastStartMicros: Int64?
   /// Its end.
   public var lastFinishMicros: Int64?
@@ -57,17 +58,15 @@ public struct Summaries {
         SELECT coalesce(sum(events), 0)::bigint AS events, coalesce(sum(delta_rows), 0)::bigint AS delta_rows
         FROM \(schema.pendingBatchesTable)
       )
-      SELECT r.view_name, \(micros("last.started_at")), \(micros("last.finished_at")),
+      SELECT r.view_name, \(micros("r.refreshed_at")), \(micros("r.finished_at")),
         f.folded_events - r.folded_events + p.events, p.delta_rows,
         EXISTS (
-          SELECT FROM \(schema.table("chat_telemetry_window_hours")) WHERE hour > now() - interval '169 hours'),
+          SELECT FROM \(schema.table("chat_telemetry_window_sums"))
+          WHERE kind IN ('domain', 'model') AND span = 'hour' AND start > now() - interval '169 hours'),
         \(micros("clock_timestamp()"))
       FROM \(schema.table("chat_telemetry_refresh_state")) AS r
       CROSS JOIN \(schema.table("chat_telemetry_fold_state")) AS f CROSS JOIN pending AS p
-      LEFT JOIN LATERAL (
-        SELECT l.started_at, l.finished_at FROM \(schema.table("chat_telemetry_refresh_log")) AS l
-        WHERE l.view_name = r.view_name AND l.status = 'SUCCESS' ORDER BY l.started_at DESC LIMIT 1
-      ) AS last ON true
+      ORDER BY r.view_name
       """, operation: "look at what is pending"
     ).rows
     let views = rows.compactMap { row in
@@ -84,9 +83,9 @@ public struct Summaries {
 
   /// Folds what is pending; returns batches, events and delta rows.
   public func fold() throws(PostgresError) -> (batches: Int64, events: Int64, deltaRows: Int64) {
-    let row = try inTransaction(
-      "SELECT * FROM \(schema.table("chat_telemetry_fold"))()", Parameters(),
-      operation: "fold what is pending"
+    let row = try connection.transaction(
+      Statement(
+        "SELECT * FROM \(schema.table("chat_telemetry_fold"))()", operation: "fold what is pending")
     ).rows[0]
     return (row.int(0), row.int(1), row.int(2))
   }
@@ -96,9 +95,11 @@ public struct Summaries {
     var parameters = Parameters()
     parameters.append(view?.rawValue)
     parameters.append(cause)
-    return try inTransaction(
-      "SELECT view_name, refresh_time_ms, status FROM \(schema.table("refresh_telemetry_summary_views"))($1, $2)",
-      parameters, operation: "refresh the summary views"
+    let function = schema.table("refresh_telemetry_summary_views")
+    return try connection.transaction(
+      Statement(
+        "SELECT view_name, refresh_time_ms, status FROM \(function)($1, $2)", parameters,
+        operation: "refresh the summary views")
     ).rows.compactMap { row in
       SummaryView(rawValue: row.text(0)).map {
         RefreshOutcome(
@@ -122,16 +123,23 @@ public struct Summaries {
       """, parameters, operation: "trim the refresh log")
   }
 
-  private func inTransaction(
-    _ sql: String, _ parameters: Parameters, operation: String
-  ) throws(PostgresError) -> QueryResult {
-    try connection.pipeline([
-      Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
-      IngestTransaction.timeouts,
-      Statement(sql, parameters, operation: operation),
-      Statement("COMMIT", operation: "commit: \(operation)"),
-    ])[2]
-  }
-
   private func micros(_ time: String) -> String { "(extract(epoch FROM \(time)) * 1000000)::bigint" }
+}
+
+extension Connection {
+  /// Runs one statement in a transaction of its own, in one flight. A failure leaves no transaction open.
+  func transaction(_ statement: Statement) throws(PostgresError) -> QueryResult {
+    do throws(PostgresError) {
+      return try pipeline([
+        Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
+        IngestTransaction.timeouts,
+        statement,
+        Statement("COMMIT", operation: "commit: \(statement.operation)"),
+      ])[2]
+    } catch {
+      // The COMMIT was skipped with everything else behind the failure.
+      if !error.connectionLost, isInTransaction { try execute("ROLLBACK", operation: "roll back") }
+      throw error
+    }
+  }
 }

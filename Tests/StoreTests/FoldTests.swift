@@ -1,0 +1,144 @@
+import Postgres
+import Store
+import Synchronization
+import TestSupport
+import Testing
+
+@Suite("Folding")
+struct FoldTests {
+  @Test("comes to the same, batch by batch or all at once")
+  func manyOrOne() throws {
+    let (often, once) = (try SummaryStage(), try SummaryStage())
+    let events = often.events(1_200, seed: 11)
+    for start in stride(from: 0, to: events.count, by: 60) {
+      try often.store.write(Array(events[start..<start + 60]))
+      _ = try often.summaries().fold()
+    }
+    try once.store.write(events)
+    let folded = try once.summaries().fold()
+    #expect(folded.batches == 1)
+    #expect(folded.events == 1_200)
+    try often.refresh()
+    try once.refresh()
+    try often.expectTruth()
+    try once.expectTruth()
+  }
+
+  @Test("counts no delta twice and leaves none, with writers and others folding meanwhile")
+  func concurrent() async throws {
+    let stage = try SummaryStage()
+    let database = stage.database
+    let shared = Shared()
+    let events = stage.events(2_000, seed: 12)
+    let writers = (0..<2).map { number in
+      Background {
+        defer { shared.writing.subtract(1, ordering: .relaxed) }
+        let store = try EventStore(database, partition: Int32(number + 1))
+        for start in stride(from: number * 1_000, to: (number + 1) * 1_000, by: 50) {
+          try store.write(Array(events[start..<start + 50]))
+        }
+      }
+    }
+    let folders = (0..<3).map { _ in
+      Background {
+        let summaries = Summaries(connection: try database.connect(), schema: database.schema)
+        var folded: Int64 = 0
+        while shared.writing.load(ordering: .relaxed) > 0 { folded += try summaries.fold().events }
+        return folded
+      }
+    }
+    for writer in writers { try await writer.value }
+    var folded: Int64 = 0
+    for folder in folders { folded += try await folder.value }
+    folded += try stage.summaries().fold().events
+    #expect(folded == 2_000)
+    #expect(try stage.database.number("SELECT folded_events FROM @.chat_telemetry_fold_state") == 2_000)
+    try stage.refresh()
+    try stage.expectTruth()
+  }
+
+  private final class Shared: Sendable {
+    /// How many writers are still at it.
+    let writing = Atomic<Int>(2)
+  }
+
+  @Test("that is killed in its middle loses nothing")
+  func killed() async throws {
+    let stage = try SummaryStage()
+    try stage.store.write(stage.events(300, seed: 13))
+    try stage.refresh()
+    try stage.store.write(stage.events(300, seed: 14))
+    let before = try stage.summaries().state()
+
+    // Somebody holds a row that the fold changes, so that it waits in its middle.
+    let holder = try stage.database.connect()
+    try holder.execute(
+      stage.database.sql("BEGIN; SELECT FROM @.chat_telemetry_totals FOR UPDATE"), operation: "hold rows")
+    let folder = try stage.database.connect()
+    let pid = folder.backendPID
+    nonisolated(unsafe) let summaries = Summaries(connection: folder, schema: stage.database.schema)
+    let folding = Background { try summaries.fold().events }
+    try await stage.database.untilBlocked(pid)
+    try stage.database.terminate(pid)
+    await #expect(throws: PostgresError.self) { try await folding.value }
+    try holder.execute("ROLLBACK", operation: "let go")
+
+    let after = try stage.summaries().state()
+    #expect(after.pendingEvents == 300)
+    #expect(after.pendingDeltaRows == before.pendingDeltaRows)
+    try stage.refresh()
+    try stage.expectTruth()
+  }
+
+  @Test("that waited for another sees what was committed meanwhile")
+  func waiting() async throws {
+    let stage = try SummaryStage()
+    try stage.store.write(stage.events(100, seed: 15))
+    let first = try stage.database.connect()
+    try first.execute(
+      stage.database.sql("BEGIN; SELECT @.chat_telemetry_fold()"), operation: "fold and wait")
+    let second = try stage.database.connect()
+    let pid = second.backendPID
+    nonisolated(unsafe) let summaries = Summaries(connection: second, schema: stage.database.schema)
+    let folding = Background { try summaries.fold().events }
+    try await stage.database.untilBlocked(pid)
+    try stage.store.write(stage.events(50, seed: 16))
+    try first.execute("COMMIT", operation: "commit")
+    #expect(try await folding.value == 50)
+    try stage.refresh()
+    try stage.expectTruth()
+  }
+
+  @Test("leaves the sketches of days beside their rows until they are settled, once")
+  func settling() throws {
+    let stage = try SummaryStage()
+    for seed in 21...24 as ClosedRange<UInt64> {
+      try stage.store.write(stage.events(200, seed: seed))
+      try stage.refresh()
+      if seed.isMultiple(of: 2) {
+        try stage.database.execute("SELECT @.chat_telemetry_settle_day_sketches()")
+        #expect(try stage.database.number("SELECT count(*) FROM @.chat_telemetry_day_sketch_deltas") == 0)
+      } else {
+        #expect(try stage.database.number("SELECT count(*) FROM @.chat_telemetry_day_sketch_deltas") > 0)
+      }
+      try stage.expectTruth()
+    }
+  }
+
+  @Test("a failure leaves no transaction open on its connection")
+  func failure() throws {
+    let stage = try SummaryStage()
+    try stage.store.write(stage.events(20, seed: 17))
+    try stage.database.execute(Self.failOnTotals)
+    let summaries = try stage.summaries()
+    #expect(throws: PostgresError.self) { try summaries.fold() }
+    try stage.database.execute("DROP TRIGGER refuse ON @.chat_telemetry_totals")
+    #expect(try summaries.fold().events == 20)
+  }
+
+  /// Makes every fold fail.
+  static let failOnTotals = """
+    CREATE FUNCTION @.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no more totals'; END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON @.chat_telemetry_totals FOR EACH ROW EXECUTE FUNCTION @.refuse()
+    """
+}
