@@ -102,22 +102,27 @@ public final class BatchStore {
   }
 
   /// Makes the partitions that the batch needs, and tomorrow's, in a short transaction of its own.
-  private func ensureDays(_ days: [Int32], nowMicros: Int64) throws(PostgresError) {
+  func ensureDays(_ days: [Int32], nowMicros: Int64) throws(PostgresError) {
     let tomorrow = UTCBucket.day(ofMicros: nowMicros) + 1
     let missing = Set(days + [tomorrow]).subtracting(readyDays).sorted()
     guard !missing.isEmpty else { return }
-    var parameters = Parameters()
-    parameters.array(of: .date, count: missing.count)
-    for day in missing { parameters.element(day - postgresEpochDays) }
     try connection.pipeline([
       Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
       IngestTransaction.timeouts,
-      Statement(
-        "SELECT \(schema.table("chat_telemetry_ensure_days"))($1)", parameters,
-        operation: "make the partitions of days"),
+      ensureDaysStatement(missing),
       Statement("COMMIT", operation: "commit the partitions of days"),
     ])
     readyDays.formUnion(missing)
+  }
+
+  /// Makes the partitions of days, in their order, where there are none.
+  func ensureDaysStatement(_ days: [Int32]) -> Statement {
+    var parameters = Parameters()
+    parameters.array(of: .date, count: days.count)
+    for day in days { parameters.element(day - postgresEpochDays) }
+    return Statement(
+      "SELECT \(schema.table("chat_telemetry_ensure_days"))($1)", parameters,
+      operation: "make the partitions of days")
   }
 }
 

@@ -89,7 +89,7 @@ struct IngestTransaction {
     return Opened(positions: positions, droppedDays: Set(dropped))
   }
 
-  private var droppedDaysStatement: Statement {
+  var droppedDaysStatement: Statement {
     var parameters = Parameters()
     parameters.array(of: .date, count: batch.days.count)
     for day in batch.days { parameters.element(day - postgresEpochDays) }
@@ -108,7 +108,7 @@ struct IngestTransaction {
   }
 
   /// Takes the rows of dropped days out of the candidates: a repeat could not be told from a new event.
-  private func takeDropped(_ days: Set<Int32>, _ rows: inout RecentSplit) -> [DeadLetter] {
+  func takeDropped(_ days: Set<Int32>, _ rows: inout RecentSplit) -> [DeadLetter] {
     guard !days.isEmpty else { return [] }
     let isDropped = { (row: Int) in days.contains(UTCBucket.day(ofMicros: batch.key(row).createdAt)) }
     let taken = rows.candidates.filter(isDropped)
@@ -136,7 +136,7 @@ struct IngestTransaction {
     try connection.pipeline(flight)
   }
 
-  private func pendingStatement(events: Int, deltaRows: Int) -> Statement {
+  func pendingStatement(events: Int, deltaRows: Int) -> Statement {
     var parameters = Parameters()
     parameters.append(Int64(events))
     parameters.append(Int64(deltaRows))
@@ -146,7 +146,7 @@ struct IngestTransaction {
   }
 
   /// Events older than the longest trailing window, and a day to spare, move no window.
-  private var windowFloorMicros: Int64 { nowMicros - 8 * 86_400_000_000 }
+  var windowFloorMicros: Int64 { nowMicros - 8 * 86_400_000_000 }
 
   private func summary(_ rows: RecentSplit, _ late: [DeadLetter]) -> BatchSummary {
     func count(_ rows: [Int]) -> [Int] {

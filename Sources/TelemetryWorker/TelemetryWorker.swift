@@ -20,7 +20,7 @@ struct TelemetryWorker: AsyncParsableCommand {
     version: version,
     subcommands: [
       RunCommand.self, MigrateCommand.self, CheckCommand.self, StatusCommand.self, RefreshCommand.self,
-      HealthCommand.self, GenerateCommand.self, DemoCommand.self,
+      DeadLettersCommand.self, HealthCommand.self, GenerateCommand.self, DemoCommand.self,
     ])
 
   static func main() async {
