@@ -1,0 +1,166 @@
+/// The statements that compare what has no place in time: totals, sketches, what is pending, positions. Fold moves a
+/// batch into day rollups, totals and sketches at once, so each follows from another without what is pending.
+struct VerificationTotals {
+  let schema: Schema
+
+  private var dayRows: String { schema.table("chat_telemetry_model_rollups_day") }
+  private var totals: String { schema.table("chat_telemetry_totals") }
+
+  /// Totals have no column of failures: they follow from the successes.
+  private static let measures = VerificationSQL.measures.filter { $0.column != "failure_count" }
+
+  private static var merged: String {
+    measures.map { "\($0.merge.rawValue)(\($0.column)) AS \($0.column)" }.joined(separator: ", ")
+  }
+
+  /// Days with raw rows that were dropped, and whose day rollups are gone too: then totals know more than days do.
+  var forgottenDays: String {
+    """
+    SELECT count(*) FROM \(schema.daysTable) AS d
+    WHERE dropped_at IS NOT NULL AND coalesce(dropped_rows, 1) > 0 AND NOT EXISTS (
+      SELECT FROM \(schema.table("chat_telemetry_rollups_day")) WHERE bucket_start = d.day::timestamptz)
+    """
+  }
+
+  /// Totals against day rollups, by domain and model as day rollups name them, and sketches likewise.
+  var againstDayRows: String {
+    [totalsAgainstDayRows, sketches("domain"), sketches("model")].map { "SELECT * FROM (\($0)) AS part" }
+      .joined(separator: "\nUNION ALL\n")
+  }
+
+  private var totalsAgainstDayRows: String {
+    let keys = "NULL::timestamptz AS bucket_start, domain"
+    return VerificationSQL.differences(
+      table: "chat_telemetry_totals",
+      expected: "(SELECT \(keys), model, \(Self.merged) FROM \(dayRows) GROUP BY domain, model)",
+      stored:
+        "(SELECT \(keys), \(VerificationSQL.model) AS model, \(Self.merged) FROM \(totals) GROUP BY 1, 2, 3)",
+      measures: Self.measures)
+  }
+
+  /// Day rollups have the blank model among `unknown`, sketches do not: where a model is blank, `unknown` is left to
+  /// the comparison with the totals.
+  private func sketches(_ name: String) -> String {
+    let known =
+      name == "domain"
+      ? "domain IS NOT NULL"
+      : "(model <> 'unknown' OR NOT EXISTS (SELECT FROM \(totals) WHERE \(VerificationSQL.blankModel)))"
+    let table = "chat_telemetry_\(name)_sketches"
+    return VerificationSQL.binDifferences(
+      table: table, measure: "bins",
+      expected: """
+        SELECT \(keys(name)), u.bin, u.n
+        FROM \(dayRows) AS r, unnest(r.duration_bins, r.duration_bin_counts) AS u (bin, n) WHERE \(known)
+        """,
+      stored: """
+        SELECT \(keys(name)), u.bin, u.n
+        FROM \(schema.table(table)) AS s, unnest(s.bins, s.bin_counts) AS u (bin, n) WHERE \(known)
+        """)
+  }
+
+  /// The key columns with a sketch's name in its place.
+  private func keys(_ name: String, value: String? = nil) -> String {
+    let value = value ?? name
+    return """
+      NULL::timestamptz AS bucket_start, \(name == "domain" ? value : "NULL::text") AS domain, \
+      \(name == "model" ? value : "NULL::text") AS model
+      """
+  }
+
+  /// What must agree whatever was dropped: sketches with totals, percentiles with their sketch, counts of events.
+  var withinTotals: String {
+    ([counts("domain"), counts("model")] + percentiles("domain") + percentiles("model") + eventCounts)
+      .map { "SELECT * FROM (\($0)) AS part" }.joined(separator: "\nUNION ALL\n")
+  }
+
+  private func counts(_ name: String) -> String {
+    let table = "chat_telemetry_\(name)_sketches"
+    let known = name == "domain" ? "domain IS NOT NULL" : "NOT \(VerificationSQL.blankModel)"
+    return """
+      SELECT '\(table)' AS table_name, \(keys(name, value: "coalesce(e.name, s.name)")), 0 AS place,
+        'bin_counts' AS measure, e.n::text AS expected, s.n::text AS stored
+      FROM (SELECT \(name) AS name, sum(timed_requests) AS n FROM \(totals) WHERE \(known) GROUP BY 1) AS e
+      FULL JOIN (
+        SELECT \(name) AS name, (SELECT coalesce(sum(c), 0) FROM unnest(bin_counts) AS u (c)) AS n
+        FROM \(schema.table(table))) AS s ON e.name = s.name
+      WHERE coalesce(e.n, 0) <> coalesce(s.n, 0)
+      """
+  }
+
+  /// percentile_cont interpolates between the order statistics around rank p * (total - 1), counted from 0; the
+  /// statistic of rank k lies in the first bin with upto > k. Compared up to the rounding of binary fractions.
+  private func percentiles(_ name: String) -> [String] {
+    let table = "chat_telemetry_\(name)_sketches"
+    return [("median_duration_ms", 0.5), ("p95_duration_ms", 0.95)].enumerated().map { place, each in
+      let rank = "\(each.1) * (total - 1)"
+      let (low, high) = (binValue("low"), binValue("high"))
+      return """
+        SELECT '\(table)' AS table_name, \(keys(name, value: "name")), \(place + 1) AS place, '\(each.0)' AS measure,
+          value::text AS expected, stored::text AS stored
+        FROM (
+          SELECT name, stored, \(low) + (\(rank) - floor(\(rank))) * (\(high) - \(low)) AS value
+          FROM (
+            SELECT name, stored, total, min(bin) FILTER (WHERE upto > floor(\(rank))) AS low,
+              min(bin) FILTER (WHERE upto > ceil(\(rank))) AS high
+            FROM (
+              SELECT s.\(name) AS name, s.\(each.0) AS stored, u.bin,
+                sum(u.n) OVER (PARTITION BY s.\(name) ORDER BY u.bin) AS upto,
+                sum(u.n) OVER (PARTITION BY s.\(name)) AS total
+              FROM \(schema.table(table)) AS s, unnest(s.bins, s.bin_counts) AS u (bin, n)
+            ) AS ranked GROUP BY name, stored, total
+          ) AS places
+        ) AS percentile
+        WHERE stored IS NULL OR abs(value - stored) > 1e-9 * greatest(1, value)
+        """
+    }
+  }
+
+  /// The duration that a bin stands for: `DurationSketch.value(ofBin:)`.
+  private func binValue(_ bin: String) -> String {
+    """
+    (CASE WHEN \(bin) <= 0 THEN 0 ELSE least(greatest(
+      2 * power(1009 / 991.0::float8, \(bin) - 1) / (1 + 1009 / 991.0::float8), 1), 2147483647) END)
+    """
+  }
+
+  private var eventCounts: [String] {
+    let deltas = schema.summaryDeltasTable
+    let batches = schema.pendingBatchesTable
+    func check(_ table: String, _ measure: String, _ expected: String, _ stored: String) -> String {
+      """
+      SELECT '\(table)' AS table_name, \(keys("")), 0 AS place, '\(measure)' AS measure,
+        e.n::text AS expected, s.n::text AS stored
+      FROM (SELECT coalesce(\(expected), 0) AS n) AS e, (SELECT coalesce(\(stored), 0) AS n) AS s WHERE e.n <> s.n
+      """
+    }
+    return [
+      check(
+        "chat_telemetry_fold_state", "folded_events", "(SELECT sum(total_requests) FROM \(totals))",
+        "(SELECT folded_events FROM \(schema.table("chat_telemetry_fold_state")))"),
+      check(
+        "chat_telemetry_pending_batches", "events", "(SELECT sum(total_requests) FROM \(deltas))",
+        "(SELECT sum(events) FROM \(batches))"),
+      check(
+        "chat_telemetry_pending_batches", "delta_rows", "(SELECT count(*) FROM \(deltas))",
+        "(SELECT sum(delta_rows) FROM \(batches))"),
+    ]
+  }
+
+  /// Positions that cannot be, listed as `VerificationSQL.listed` does.
+  func offsets(limit: Int) -> String {
+    """
+    WITH position AS (
+      SELECT *, min(cluster_id) OVER (PARTITION BY consumer_group, topic) AS cluster FROM \(schema.offsetsTable)
+    )
+    SELECT 'chat_telemetry_offsets', consumer_group, topic, partition::text, v.measure, v.expected, v.stored,
+      count(*) OVER ()
+    FROM position CROSS JOIN LATERAL (VALUES
+      (start_offset < 0, 'start_offset', 'at least 0', start_offset::text),
+      (next_offset < greatest(start_offset, 0), 'next_offset',
+        'at least ' || greatest(start_offset, 0), next_offset::text),
+      (cluster_id <> cluster, 'cluster_id', cluster || ', as the topic''s other partitions', cluster_id)
+    ) AS v (differs, measure, expected, stored)
+    WHERE v.differs ORDER BY consumer_group, topic, partition, v.measure LIMIT \(limit)
+    """
+  }
+}
