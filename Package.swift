@@ -51,7 +51,7 @@ let package = Package(
     // The worker, from the event to the commands.
     .target(name: "Telemetry", dependencies: ["CEventDecoder"], swiftSettings: strict),
     .target(
-      name: "Store", dependencies: ["Postgres", "Telemetry", logging],
+      name: "Store", dependencies: ["Postgres", "Telemetry"],
       resources: [.embedInCode("Migrations")], swiftSettings: strict),
     .target(
       name: "Pipeline",
@@ -71,7 +71,7 @@ let package = Package(
 
     // Tests mirror the modules.
     .target(
-      name: "TestSupport", dependencies: ["Kafka", "Postgres", "Store", "Telemetry", logging],
+      name: "TestSupport", dependencies: ["Kafka", "Postgres", "Store", "Telemetry"],
       path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(name: "KafkaTests", dependencies: ["Kafka"], swiftSettings: strict),
     .testTarget(

@@ -50,7 +50,7 @@ struct LetterStage: Sendable {
   ) throws -> RetryReport {
     let store = BatchStore(
       connection: try connection ?? database.connect(), options: database.options, schema: database.schema,
-      group: "test", recentKeys: 2, logger: Logger(label: "test"))
+      group: "test", recentKeys: 2, onHolderEnded: { _, _ in })
     return try DeadLetterRetry(
       store: store, rules: DecodingRules(), defaults: defaults, nowMicros: Self.nowMs * 1_000
     ).run(filter, dryRun: dryRun)

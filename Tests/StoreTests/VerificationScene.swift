@@ -64,7 +64,7 @@ final class VerificationWriter {
     logger.logLevel = .error
     store = BatchStore(
       connection: try database.connect(), options: database.options, schema: database.schema, group: "test",
-      recentKeys: 10_000, logger: logger)
+      recentKeys: 10_000, onHolderEnded: { _, _ in })
     try store.positions.insertStarts([partition: 0], clusterID: "c1")
   }
 

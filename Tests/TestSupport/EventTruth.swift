@@ -175,14 +175,21 @@ public struct Truth {
         FROM @.chat_telemetry_model_rollups WHERE granularity = 'hour'
         """)
       + compare(
-        "summary deltas",
+        "summary deltas, pending and folded",
         [
           "\(count) \(events.values.reduce(0) { $0 + ($1.costMicros ?? 0) }) \(events.values.count { $0.durationMs != nil })"
         ], database,
         """
-        SELECT concat_ws(' ', coalesce(sum(total_requests), 0), coalesce(sum(total_cost_micros), 0),
-          coalesce(sum((SELECT sum(c) FROM unnest(bin_counts) AS c)), 0))
-        FROM @.chat_telemetry_summary_deltas
+        SELECT concat_ws(' ', pending.requests + folded.requests, (pending.cost + folded.cost)::bigint,
+          pending.timed + day.timed)
+        FROM (
+          SELECT coalesce(sum(total_requests), 0) AS requests, coalesce(sum(total_cost_micros), 0) AS cost,
+            coalesce(sum((SELECT sum(c) FROM unnest(bin_counts) AS c)), 0) AS timed
+          FROM @.chat_telemetry_summary_deltas) AS pending, (
+          SELECT coalesce(sum(total_requests), 0) AS requests, coalesce(sum(total_cost_usd) * 1000000, 0) AS cost
+          FROM @.chat_telemetry_totals) AS folded, (
+          SELECT coalesce(sum((SELECT sum(c) FROM unnest(duration_bin_counts) AS c)), 0) AS timed
+          FROM @.chat_telemetry_model_rollups WHERE granularity = 'day') AS day
         """)
   }
 

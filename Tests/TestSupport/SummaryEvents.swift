@@ -1,5 +1,4 @@
 import Foundation
-import Logging
 import Postgres
 import Store
 import Telemetry
@@ -32,7 +31,7 @@ public final class EventStore {
     self.partition = TopicPartitionName(topic: "chat-telemetry", partition: partition)
     store = BatchStore(
       connection: try database.connect(), options: database.options, schema: database.schema, group: "test",
-      recentKeys: 1, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+      recentKeys: 1, onHolderEnded: { _, _ in })
     try store.positions.insertStarts([self.partition: 0], clusterID: nil)
     try database.execute(
       """

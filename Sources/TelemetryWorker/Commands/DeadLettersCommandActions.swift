@@ -1,5 +1,7 @@
 import ArgumentParser
 import Foundation
+import Logging
+import Pipeline
 import Postgres
 import Store
 import Telemetry
@@ -56,10 +58,15 @@ struct DeadLettersRetryCommand: AsyncParsableCommand {
 
   func run() async throws {
     let settings = try options.load()
+    let logger = settings.logger()
     let store = BatchStore(
       connection: try Connection(settings.connectionOptions), options: settings.connectionOptions,
       schema: try settings.storeSchema(), group: settings.kafka.group, recentKeys: 2,
-      logger: settings.logger())
+      onHolderEnded: { pid, seconds in
+        logger.warning(
+          "ended a stalled worker's backend that held a lock",
+          metadata: ["pid": "\(pid)", "held_seconds": "\(seconds)"])
+      })
     let retry = DeadLetterRetry(
       store: store, rules: try settings.ingestSettings().rules,
       defaults: FieldDefaults(domain: domain, model: model), nowMicros: DeadLetterClock.nowMicros)
