@@ -18,7 +18,7 @@ struct VerifyCommand: AsyncParsableCommand {
       Examples:
         telemetry-worker verify
         telemetry-worker verify --from 7d
-        telemetry-worker verify --from 2026-03-01T00:00:00Z --to 2026-03-02T00:00:00Z --json
+        telemetry-worker verify --json --from 2026-03-01T00:00:00Z --to 1d
       """)
 
   @Option(
@@ -78,7 +78,7 @@ struct VerifyCommand: AsyncParsableCommand {
     let report = try verification.run(from: bounds.from, to: bounds.to)
     if json { try Console.printJSON(report) } else { Console.print(VerificationText.all(report)) }
     if !report.isClean {
-      throw CommandFailure("verify: \(NumberText.grouped(report.differenceCount)) differences")
+      throw CommandFailure("verify: \(VerificationText.count(report.differenceCount, "difference"))")
     }
   }
 
@@ -95,14 +95,18 @@ enum VerificationText {
     if !report.differences.isEmpty { text += differences(report.differences) }
     let hidden = report.differenceCount - Int64(report.differences.count)
     if hidden > 0 { text += "and \(NumberText.grouped(hidden)) more\n" }
-    text += "\(report.days) days compared with their raw rows, in \(report.snapshots) snapshots: "
-    text +=
-      report.isClean ? "all agrees\n" : "\(NumberText.grouped(report.differenceCount)) differences\n"
+    text += "\(count(Int64(report.days), "day")) compared with the raw rows, "
+    text += "in \(count(Int64(report.snapshots), "snapshot")): "
+    text += report.isClean ? "all agrees\n" : "\(count(report.differenceCount, "difference"))\n"
     if !report.droppedDays.isEmpty {
       text += "Left out, for their raw rows were dropped: \(report.droppedDays.joined(separator: ", "))\n"
     }
     for each in report.notCompared { text += "Not compared: \(each)\n" }
     return text
+  }
+
+  static func count(_ number: Int64, _ noun: String) -> String {
+    "\(NumberText.grouped(number)) \(noun)\(number == 1 ? "" : "s")"
   }
 
   private static func differences(_ differences: [VerificationReport.Difference]) -> String {
