@@ -163,7 +163,8 @@ extension VerificationSQL {
       FROM (
         SELECT \(keys), bin, coalesce(sum(n) FILTER (WHERE side = 'e'), 0) AS expected,
           coalesce(sum(n) FILTER (WHERE side = 's'), 0) AS stored
-        FROM (SELECT 'e' AS side, x.* FROM (\(expected)) AS x UNION ALL SELECT 's', y.* FROM (\(stored)) AS y) AS both_sides
+        FROM (SELECT 'e' AS side, x.* FROM (\(expected)) AS x
+          UNION ALL SELECT 's', y.* FROM (\(stored)) AS y) AS both_sides
         GROUP BY \(keys), bin
       ) AS counted
       WHERE expected <> stored OR bin IS NULL GROUP BY \(keys)

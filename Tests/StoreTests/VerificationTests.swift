@@ -211,7 +211,10 @@ struct VerificationTests {
   func surplusDay() throws {
     try scene.fill(60)
     try scene.database.rows(
-      "UPDATE @.chat_telemetry_rollups_hour SET bucket_start = '2031-01-01', bucket_end = '2031-01-01 01:00Z' WHERE bucket_start = (SELECT min(bucket_start) FROM @.chat_telemetry_rollups_hour)"
+      """
+      UPDATE @.chat_telemetry_rollups_hour SET bucket_start = '2031-01-01', bucket_end = '2031-01-01 01:00Z'
+      WHERE bucket_start = (SELECT min(bucket_start) FROM @.chat_telemetry_rollups_hour)
+      """
     )
     let found = try scene.verify().differences
     #expect(found.map(\.place) == ["chat_telemetry_rollups_hour row", "chat_telemetry_rollups_hour row"])
@@ -255,7 +258,10 @@ struct VerificationTests {
   func largeDaySketch() throws {
     try scene.fill(300)
     try scene.database.rows(
-      "UPDATE @.chat_telemetry_model_rollups_day SET duration_bin_counts[1] = duration_bin_counts[1] + 1 WHERE timed_requests > 0"
+      """
+      UPDATE @.chat_telemetry_model_rollups_day SET duration_bin_counts[1] = duration_bin_counts[1] + 1
+      WHERE timed_requests > 0
+      """
     )
     let found = try scene.verify(largeDayBytes: -1).differences.map(\.place)
     #expect(found.contains("chat_telemetry_model_rollups_day duration_bin_counts"))
@@ -265,7 +271,10 @@ struct VerificationTests {
   func clusters() throws {
     try scene.fill(60)
     try scene.database.rows(
-      "INSERT INTO @.chat_telemetry_offsets (consumer_group, topic, partition, next_offset, start_offset, cluster_id) VALUES ('test', 'chat-telemetry', 1, 0, 0, 'c2')"
+      """
+      INSERT INTO @.chat_telemetry_offsets (consumer_group, topic, partition, next_offset, start_offset, cluster_id)
+      VALUES ('test', 'chat-telemetry', 1, 0, 0, 'c2')
+      """
     )
     let found = try scene.verify().differences
     #expect(found.map(\.text) == ["chat_telemetry_offsets cluster_id c1, as the topic's other partitions c2"])
