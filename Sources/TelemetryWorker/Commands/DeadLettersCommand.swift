@@ -45,6 +45,9 @@ struct DeadLetterOptions: ParsableArguments {
       state: state)
   }
 
+  /// How many of the ids named were of no dead letter that waits and matches: an earlier run may have resolved them.
+  static func notWaiting(_ ids: [Int64], found: Int) -> Int { ids.isEmpty ? 0 : Set(ids).count - found }
+
   /// Changing everything that waits must be asked for.
   func validate(ids: [Int64], all: Bool) throws {
     if ids.isEmpty && isEmpty && !all {

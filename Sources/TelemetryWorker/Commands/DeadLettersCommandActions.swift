@@ -51,6 +51,7 @@ struct DeadLettersRetryCommand: AsyncParsableCommand {
     var stored: Int
     var duplicates: Int
     var failed: Int
+    var notWaiting: Int
     var failedByReason: [DeadLetterQueries.ReasonCount]
     /// The first of them.
     var failures: [RetryReport.Failure]
@@ -82,10 +83,13 @@ struct DeadLettersRetryCommand: AsyncParsableCommand {
       DeadLetterQueries.ReasonCount(reason: $0.key.rawValue, records: Int64($0.value))
     }
     .sorted { ($1.records, $0.reason) < ($0.records, $1.reason) }
+    let notWaiting = DeadLetterOptions.notWaiting(
+      ids, found: report.stored + report.duplicates + report.failedCount)
     if json {
       return try Console.printJSON(
         Report(
           dryRun: dryRun, stored: report.stored, duplicates: report.duplicates, failed: report.failedCount,
+          notWaiting: notWaiting,
           failedByReason: failed, failures: report.failures))
     }
     Console.print(
@@ -94,7 +98,7 @@ struct DeadLettersRetryCommand: AsyncParsableCommand {
       stored before: \(NumberText.grouped(report.duplicates))
       failed again: \(NumberText.grouped(report.failedCount))
 
-      """)
+      """ + DeadLetterText.notWaiting(notWaiting))
     if !failed.isEmpty {
       Console.print("\n" + DeadLetterText.failures(report.failures) + "\n" + DeadLetterText.counts(failed))
     }
@@ -140,19 +144,16 @@ struct DeadLettersDiscardCommand: AsyncParsableCommand {
 
   private struct Report: Encodable {
     var discarded: Int
+    var notWaiting: Int
   }
 
   func run() async throws {
     let discarded = try options.load().deadLetterQueries().discard(filters.filter(ids: ids))
+    let notWaiting = DeadLetterOptions.notWaiting(ids, found: discarded)
     if json {
-      try Console.printJSON(Report(discarded: discarded))
+      try Console.printJSON(Report(discarded: discarded, notWaiting: notWaiting))
     } else {
-      Console.print("discarded: \(NumberText.grouped(discarded))\n")
-    }
-    let missing = Set(ids).count - discarded
-    if missing > 0 {
-      throw CommandFailure(
-        "dead-letters: \(missing) of the ids named are of no dead letter that waits and matches")
+      Console.print("discarded: \(NumberText.grouped(discarded))\n" + DeadLetterText.notWaiting(notWaiting))
     }
   }
 }

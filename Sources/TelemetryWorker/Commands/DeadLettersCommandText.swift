@@ -38,6 +38,11 @@ enum DeadLetterText {
     return table.rendered(width: Console.width)
   }
 
+  /// A line about ids that were named in vain; nothing where there are none.
+  static func notWaiting(_ count: Int) -> String {
+    count == 0 ? "" : "no such dead letter, or resolved before: \(NumberText.grouped(count))\n"
+  }
+
   /// Everything about one; `hex` shows key and payload as digits also where they are text.
   static func letter(_ letter: StoredDeadLetter, hex: Bool) -> String {
     let summary = letter.summary
