@@ -96,7 +96,7 @@ import Testing
     )
     let report = try stage.retry()
     #expect(report.stored == 0 && report.failed == [.beforeRetention: 2])
-    #expect(report.failures[1].detail.contains("not kept"))
+    #expect(report.failures.last?.detail.contains("not kept") == true)
     #expect(
       try stage.letters() == [
         "0 before_retention the raw rows of 2026-03-10 were dropped by retention -",
@@ -112,10 +112,10 @@ import Testing
     let events = stage.events(3, seed: 6)
     try stage.insert(events.map(\.json))
     #expect(try stage.queries.discard(DeadLetterFilter(ids: [1])) == 1)
-    let before = try stage.letters()[0]
+    let before = try stage.letters().first
     let report = try stage.retry(DeadLetterFilter(ids: [1, 2], state: .any))
     #expect(report.stored == 1 && report.duplicates == 0)
-    #expect(try stage.letters()[0] == before)
+    #expect(try stage.letters().first == before)
     #expect(try stage.retry(DeadLetterFilter(ids: [1, 2])).stored == 0)
     #expect(try stage.truth([events[1]]).differences(in: stage.database).isEmpty)
   }
