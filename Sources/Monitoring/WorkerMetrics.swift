@@ -74,7 +74,7 @@ public struct ConsumerMetrics: Sendable {
       labels: byPartition)
     lagSeconds = registry.gauges(
       "consumer_lag_seconds",
-      help: "Age of the oldest record not yet committed; 0 at the end of the partition.",
+      help: "Age of the oldest record not committed, an upper bound while it was not read; 0 at the end.",
       labels: byPartition)
     committedOffset = registry.gauges(
       "consumer_committed_offset", help: "The next offset to store, as committed in Postgres.",

@@ -1,4 +1,5 @@
 import Foundation
+import Kafka
 import Postgres
 import TestSupport
 import Testing
@@ -41,7 +42,8 @@ struct ReadinessTests {
           && $0.samples("consumer_lag_seconds").filter { $0.value > 0 }.count == 2
       }
       #expect(stalled.sum("consumer_committed_offset") == 100)
-      #expect(try #require(stalled["buffer_events"]) > 0)
+      // The batch of 10 that is full, and the one with the writer.
+      #expect(try #require(stalled["buffer_events"]) > 10)
       #expect((stalled["db_errors_total", ["sqlstate_class": "connection", "action": "retry"]] ?? 0) > 0)
       #expect(try #require(stalled["db_retries_total"]) > 0)
       let during = try await worker.ask("/ready")
@@ -107,6 +109,30 @@ struct ReadinessTests {
         ]
         #expect(shares.compactMap(\.self).sorted() == [0, 1])
       }
+    }
+  }
+
+  @Test("With the brokers away it lives and keeps showing the last lag; when they are back it catches up")
+  func brokersAway() async throws {
+    let stage = try WorkerStage(partitions: 1)
+    try stage.produce(events: 40, seed: 9)
+    try await stage.withWorker { worker in
+      let stored = { (count: Double) in
+        { (scrape: Scrape) in
+          scrape.sum("consumer_committed_offset") == count && scrape.sum("consumer_lag_records") == 0
+            && scrape.sum("consumer_high_watermark_offset") == count
+        }
+      }
+      try await worker.scrape(until: "40 events are stored", stored(40))
+      try stage.cluster.setBrokerDown(1)
+      try await eventually("the worker has noticed") { worker.hasLogged("Kafka client error") }
+      let cut = try await worker.scrape()
+      #expect(cut["consumer_lag_records", ["topic": stage.topic, "partition": "0"]] == 0)
+      #expect(cut["consumer_lag_seconds", ["topic": stage.topic, "partition": "0"]] == 0)
+      #expect(try await worker.ask("/live").status == 200)
+      try stage.cluster.setBrokerUp(1)
+      try stage.produce(events: 20, seed: 10)
+      try await worker.scrape(until: "60 events are stored", stored(60))
     }
   }
 }

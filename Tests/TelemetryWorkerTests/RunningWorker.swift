@@ -91,7 +91,7 @@ final class RunningWorker: Sendable {
     var found: UInt16?
     let (process, log) = (process, log)
     try await eventually("the worker listens") {
-      let text = (try? String(contentsOf: log, encoding: .utf8)) ?? ""
+      let text = Self.text(log)
       guard process.isRunning else { throw Ended(log: text) }
       found = text.firstMatch(of: /"HTTP server listens".*"port":(\d+)/).flatMap { UInt16($0.1) }
       return found != nil
@@ -109,11 +109,13 @@ final class RunningWorker: Sendable {
     process.terminate()
     let process = process
     try await eventually("the worker ends") { !process.isRunning }
-    guard process.terminationStatus == 0 else {
-      throw Ended(log: (try? String(contentsOf: log, encoding: .utf8)) ?? "")
-    }
+    guard process.terminationStatus == 0 else { throw Ended(log: Self.text(log)) }
     try? FileManager.default.removeItem(at: log)
   }
+
+  func hasLogged(_ text: String) -> Bool { Self.text(log).contains(text) }
+
+  private static func text(_ log: URL) -> String { (try? String(contentsOf: log, encoding: .utf8)) ?? "" }
 
   func ask(_ path: String) async throws -> HTTPAnswer { try await TestSupport.ask(path, port: port) }
 
