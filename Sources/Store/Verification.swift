@@ -245,8 +245,7 @@ extension VerificationReport.Difference {
     switch table {
     case "chat_telemetry_offsets": return [("consumer_group", 1), ("topic", 2), ("partition", 3)]
     case "chat_telemetry_totals": return Array(all[1...])
-    case "chat_telemetry_domain_sketches": return [all[1]]
-    case "chat_telemetry_model_sketches": return [all[2]]
+    case "chat_telemetry_sketches": return Array(all[1...])
     case "chat_telemetry_rollups_hour", "chat_telemetry_rollups_day": return [all[0]]
     case "chat_telemetry_domain_rollups_hour", "chat_telemetry_domain_rollups_day": return Array(all[..<2])
     case "chat_telemetry_model_rollups_hour", "chat_telemetry_model_rollups_day": return all

@@ -110,7 +110,7 @@ struct VerificationDays {
     }.joined(separator: ", ")
   }
 
-  /// The sketches of the model rollups' day rows, with what is pending, against the durations of the raw rows.
+  /// The sketches of the model rollups' day rows, with what is pending and what is not settled yet, against the durations of the raw rows.
   var sketchesAgainstRawRows: String {
     VerificationSQL.binDifferences(
       table: "chat_telemetry_model_rollups_day", measure: "duration_bins",
@@ -130,6 +130,10 @@ struct VerificationDays {
         SELECT day::timestamptz, domain, \(VerificationSQL.model), u.bin, u.n
         FROM \(schema.summaryDeltasTable), unnest(bins, bin_counts) AS u (bin, n)
         WHERE day::timestamptz >= $1 AND day::timestamptz < $2
+        UNION ALL
+        SELECT day::timestamptz, domain, model, u.bin, u.n
+        FROM \(schema.table("chat_telemetry_day_sketch_deltas")), unnest(bins, bin_counts) AS u (bin, n)
+        WHERE day::timestamptz >= $1 AND day::timestamptz < $2
         """)
   }
 
@@ -139,9 +143,15 @@ struct VerificationDays {
     SELECT 'chat_telemetry_model_rollups_day' AS table_name, bucket_start, domain, model, 0 AS place,
       'duration_bin_counts' AS measure, timed_requests::text AS expected, counted::text AS stored
     FROM (
-      SELECT bucket_start, domain, model, timed_requests,
-        (SELECT coalesce(sum(n), 0) FROM unnest(duration_bin_counts) AS u (n)) AS counted
-      FROM \(schema.table("chat_telemetry_model_rollups_day")) WHERE bucket_start >= $1 AND bucket_start < $2) AS r
+      SELECT bucket_start, m.domain, m.model, timed_requests, coalesce(d.n, 0)
+        + (SELECT coalesce(sum(n), 0) FROM unnest(duration_bin_counts) AS u (n)) AS counted
+      FROM \(schema.table("chat_telemetry_model_rollups_day")) AS m
+      LEFT JOIN (
+        SELECT day, domain, model, sum(u.n) AS n
+        FROM \(schema.table("chat_telemetry_day_sketch_deltas")), unnest(bin_counts) AS u (n) GROUP BY 1, 2, 3
+      ) AS d ON d.day::timestamptz = bucket_start AND coalesce(d.domain, '') = coalesce(m.domain, '')
+        AND d.model = m.model
+      WHERE bucket_start >= $1 AND bucket_start < $2) AS r
     WHERE timed_requests <> counted
     """
   }

@@ -45,17 +45,27 @@ struct VerificationTotals {
       name == "domain"
       ? "domain IS NOT NULL"
       : "(model <> 'unknown' OR NOT EXISTS (SELECT FROM \(totals) WHERE \(VerificationSQL.blankModel)))"
-    let table = "chat_telemetry_\(name)_sketches"
     return VerificationSQL.binDifferences(
-      table: table, measure: "bins",
+      table: "chat_telemetry_sketches", measure: "bins",
       expected: """
         SELECT \(keys(name)), u.bin, u.n
         FROM \(dayRows) AS r, unnest(r.duration_bins, r.duration_bin_counts) AS u (bin, n) WHERE \(known)
-        """,
-      stored: """
+        UNION ALL
         SELECT \(keys(name)), u.bin, u.n
-        FROM \(schema.table(table)) AS s, unnest(s.bins, s.bin_counts) AS u (bin, n) WHERE \(known)
-        """)
+        FROM \(schema.table("chat_telemetry_day_sketch_deltas")) AS d, unnest(d.bins, d.bin_counts) AS u (bin, n)
+        WHERE \(known)
+        """,
+      stored: "SELECT \(keys(name)), bin, n FROM (\(allBins(name))) AS s WHERE \(known)")
+  }
+
+  /// The bins of every all-time sketch of domains or models: those summed up and the recent ones.
+  private func allBins(_ name: String) -> String {
+    """
+    SELECT s.name AS \(name), u.bin, u.n FROM \(schema.table("chat_telemetry_sketches")) AS s, LATERAL (
+      SELECT bin, n FROM unnest(s.bins, s.bin_counts) AS a (bin, n)
+      UNION ALL SELECT bin, n FROM unnest(s.recent_bins, s.recent_counts) AS b (bin, n)) AS u
+    WHERE s.kind = '\(name)'
+    """
   }
 
   /// The key columns with a sketch's name in its place.
@@ -74,53 +84,38 @@ struct VerificationTotals {
   }
 
   private func counts(_ name: String) -> String {
-    let table = "chat_telemetry_\(name)_sketches"
     let known = name == "domain" ? "domain IS NOT NULL" : "NOT \(VerificationSQL.blankModel)"
     return """
-      SELECT '\(table)' AS table_name, \(keys(name, value: "coalesce(e.name, s.name)")), 0 AS place,
+      SELECT 'chat_telemetry_sketches' AS table_name, \(keys(name, value: "coalesce(e.name, s.name)")), 0 AS place,
         'bin_counts' AS measure, e.n::text AS expected, s.n::text AS stored
       FROM (SELECT \(name) AS name, sum(timed_requests) AS n FROM \(totals) WHERE \(known) GROUP BY 1) AS e
-      FULL JOIN (
-        SELECT \(name) AS name, (SELECT coalesce(sum(c), 0) FROM unnest(bin_counts) AS u (c)) AS n
-        FROM \(schema.table(table))) AS s ON e.name = s.name
+      FULL JOIN (SELECT \(name) AS name, sum(n) AS n FROM (\(allBins(name))) AS b GROUP BY 1) AS s ON e.name = s.name
       WHERE coalesce(e.n, 0) <> coalesce(s.n, 0)
       """
   }
 
-  /// percentile_cont interpolates between the order statistics around rank p * (total - 1), counted from 0; the
-  /// statistic of rank k lies in the first bin with upto > k. Compared up to the rounding of binary fractions.
+  /// A sketch remembers in which bin a percentile lies, with the hits before it and in it: both are counted again, and
+  /// the rank p * (total - 1), counted from 0, must lie among them.
   private func percentiles(_ name: String) -> [String] {
-    let table = "chat_telemetry_\(name)_sketches"
-    return [("median_duration_ms", 0.5), ("p95_duration_ms", 0.95)].enumerated().map { place, each in
-      let rank = "\(each.1) * (total - 1)"
-      let (low, high) = (binValue("low"), binValue("high"))
+    [("median", 50), ("p95", 95)].enumerated().map { place, each in
+      let (percentile, percent) = each
+      let rank = "\(percent) * (s.timed_requests - 1) / 100"
       return """
-        SELECT '\(table)' AS table_name, \(keys(name, value: "name")), \(place + 1) AS place, '\(each.0)' AS measure,
-          value::text AS expected, stored::text AS stored
-        FROM (
-          SELECT name, stored, \(low) + (\(rank) - floor(\(rank))) * (\(high) - \(low)) AS value
+        SELECT 'chat_telemetry_sketches' AS table_name, \(keys(name, value: "s.name")), \(place + 1) AS place,
+          '\(percentile)' AS measure,
+          concat_ws(' ', 'bin', s.\(percentile)_bin, 'has', c.hits, 'behind', c.before) AS expected,
+          concat_ws(' ', 'rank', \(rank), 'in', s.\(percentile)_hits, 'behind', s.\(percentile)_before) AS stored
+        FROM \(schema.table("chat_telemetry_sketches")) AS s CROSS JOIN LATERAL (
+          SELECT coalesce(sum(b.n) FILTER (WHERE b.bin < s.\(percentile)_bin), 0) AS before,
+            coalesce(sum(b.n) FILTER (WHERE b.bin = s.\(percentile)_bin), 0) AS hits
           FROM (
-            SELECT name, stored, total, min(bin) FILTER (WHERE upto > floor(\(rank))) AS low,
-              min(bin) FILTER (WHERE upto > ceil(\(rank))) AS high
-            FROM (
-              SELECT s.\(name) AS name, s.\(each.0) AS stored, u.bin,
-                sum(u.n) OVER (PARTITION BY s.\(name) ORDER BY u.bin) AS upto,
-                sum(u.n) OVER (PARTITION BY s.\(name)) AS total
-              FROM \(schema.table(table)) AS s, unnest(s.bins, s.bin_counts) AS u (bin, n)
-            ) AS ranked GROUP BY name, stored, total
-          ) AS places
-        ) AS percentile
-        WHERE stored IS NULL OR abs(value - stored) > 1e-9 * greatest(1, value)
+            SELECT bin, n FROM unnest(s.bins, s.bin_counts) AS a (bin, n)
+            UNION ALL SELECT bin, n FROM unnest(s.recent_bins, s.recent_counts) AS r (bin, n)) AS b
+        ) AS c
+        WHERE s.kind = '\(name)' AND (c.before <> s.\(percentile)_before OR c.hits <> s.\(percentile)_hits
+          OR NOT (\(rank) >= c.before AND \(rank) < c.before + c.hits))
         """
     }
-  }
-
-  /// The duration that a bin stands for: `DurationSketch.value(ofBin:)`.
-  private func binValue(_ bin: String) -> String {
-    """
-    (CASE WHEN \(bin) <= 0 THEN 0 ELSE least(greatest(
-      2 * power(1009 / 991.0::float8, \(bin) - 1) / (1 + 1009 / 991.0::float8), 1), 2147483647) END)
-    """
   }
 
   private var eventCounts: [String] {
