@@ -60,7 +60,10 @@ public actor Coordinator {
     let state = try summaries.state()
     show(state)
     let isFolded = try refreshWhatIsDue(state, summaries)
-    if !isFolded, state.pendingDeltaRows >= settings.foldAtDeltaRows { try fold(summaries) }
+    if !isFolded {
+      if state.pendingDeltaRows >= settings.foldAtDeltaRows { try fold(summaries) }
+      if state.daySketchDeltas >= settings.settleAtDaySketches { try summaries.settleDaySketches() }
+    }
     if round % Self.roundsBetweenTrims == 0 { try summaries.trimRefreshLog(days: settings.refreshLogDays) }
   }
 

@@ -16,10 +16,13 @@ public struct CoordinatorSettings: Sendable {
   public var leaseSeconds: Int32
   /// Pending delta rows that are folded although no refresh is due: the pending tables stay small.
   public var foldAtDeltaRows: Int64
+  /// Sketches of days, left by folds, that are settled in the day rows between two refreshes.
+  public var settleAtDaySketches: Int64
 
   public init(
     connection: ConnectionOptions, schema: Schema, trigger: RefreshTrigger, refreshLogDays: Int,
-    holder: String, pace: Duration = .seconds(1), leaseSeconds: Int32 = 10, foldAtDeltaRows: Int64 = 200_000
+    holder: String, pace: Duration = .seconds(1), leaseSeconds: Int32 = 10, foldAtDeltaRows: Int64 = 200_000,
+    settleAtDaySketches: Int64 = 100_000
   ) {
     self.connection = connection
     self.schema = schema
@@ -29,5 +32,6 @@ public struct CoordinatorSettings: Sendable {
     self.pace = pace
     self.leaseSeconds = leaseSeconds
     self.foldAtDeltaRows = foldAtDeltaRows
+    self.settleAtDaySketches = settleAtDaySketches
   }
 }

@@ -41,6 +41,7 @@ public struct Grants {
   /// Functions with their argument types.
   public static let functions = [
     "chat_telemetry_ensure_days(date[])", "chat_telemetry_fold()",
+    "chat_telemetry_settle_day_sketches()",
     "refresh_telemetry_summary_views(text, text)",
   ]
 

@@ -23,6 +23,8 @@ public struct SummaryState: Equatable, Sendable {
   public var views: [ViewState]
   /// Delta rows that were not folded yet: the fold's cost.
   public var pendingDeltaRows: Int64
+  /// Sketches of days that folds have left to be settled.
+  public var daySketchDeltas: Int64
   /// Whether a trailing window holds events, so that it moves although nothing is stored.
   public var windowsMove: Bool
   /// The server's clock, in microseconds since the Unix epoch.
@@ -63,7 +65,7 @@ public struct Summaries {
         EXISTS (
           SELECT FROM \(schema.table("chat_telemetry_window_sums"))
           WHERE kind IN ('domain', 'model') AND span = 'hour' AND start > now() - interval '169 hours'),
-        \(micros("clock_timestamp()"))
+        \(micros("clock_timestamp()")), f.day_sketch_deltas
       FROM \(schema.table("chat_telemetry_refresh_state")) AS r
       CROSS JOIN \(schema.table("chat_telemetry_fold_state")) AS f CROSS JOIN pending AS p
       ORDER BY r.view_name
@@ -77,7 +79,8 @@ public struct Summaries {
       }
     }
     return SummaryState(
-      views: views, pendingDeltaRows: rows.first?.int(4) ?? 0, windowsMove: rows.first?.bool(5) ?? false,
+      views: views, pendingDeltaRows: rows.first?.int(4) ?? 0,
+      daySketchDeltas: rows.first?.int(7) ?? 0, windowsMove: rows.first?.bool(5) ?? false,
       nowMicros: rows.first?.int(6) ?? 0)
   }
 
@@ -88,6 +91,14 @@ public struct Summaries {
         "SELECT * FROM \(schema.table("chat_telemetry_fold"))()", operation: "fold what is pending")
     ).rows[0]
     return (row.int(0), row.int(1), row.int(2))
+  }
+
+  /// Adds the sketches that folds have left to the day rows; takes longer than a fold, and nothing waits for it.
+  public func settleDaySketches() throws(PostgresError) {
+    _ = try connection.transaction(
+      Statement(
+        "SELECT \(schema.table("chat_telemetry_settle_day_sketches"))()",
+        operation: "settle the sketches of days"))
   }
 
   /// Folds and refreshes one view, or both; an error of a view is in its outcome.

@@ -124,11 +124,15 @@ struct CoordinatorTests {
     let stage = try CoordinatorStage()
     var settings = stage.settings(CoordinatorStage.trigger())
     settings.foldAtDeltaRows = 20
+    settings.settleAtDaySketches = 1
     try await stage.whileCoordinating(settings) { _ in
       try await stage.logged(2)
       try stage.write(200, seed: 10)
       try await eventually("the pending table is empty") {
         try stage.database.number("SELECT count(*) FROM @.chat_telemetry_pending_batches") == 0
+      }
+      try await eventually("the sketches of days are settled") {
+        try stage.database.number("SELECT count(*) FROM @.chat_telemetry_day_sketch_deltas") == 0
       }
       #expect(try stage.log().count == 2)
       #expect(try stage.database.number("SELECT sum(total_requests) FROM @.chat_telemetry_totals") == 200)

@@ -121,7 +121,7 @@ struct FoldTests {
       try stage.store.write(stage.events(200, seed: seed))
       try stage.refresh()
       if seed.isMultiple(of: 2) {
-        try stage.database.execute("SELECT @.chat_telemetry_settle_day_sketches()")
+        try stage.summaries().settleDaySketches()
         #expect(try stage.database.number("SELECT count(*) FROM @.chat_telemetry_day_sketch_deltas") == 0)
       } else {
         #expect(try stage.database.number("SELECT count(*) FROM @.chat_telemetry_day_sketch_deltas") > 0)

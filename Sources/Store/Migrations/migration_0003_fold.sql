@@ -16,35 +16,41 @@ BEGIN
 END
 $function$;
 
--- Adds the sketches that folds have left to the day rows of the model rollups.
+-- Sums up the bins of a day row's sketch once appending has made them many.
+CREATE FUNCTION @schema@.chat_telemetry_compact_sketch(INOUT bins smallint[], INOUT counts bigint[])
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $function$
+BEGIN
+  IF cardinality(bins) > 800 THEN
+    SELECT array_agg(s.bin), array_agg(s.n) INTO bins, counts
+    FROM (SELECT u.bin, sum(u.n)::bigint AS n FROM unnest(bins, counts) AS u (bin, n) GROUP BY u.bin) AS s;
+  END IF;
+END
+$function$;
+
+-- Adds the sketches that folds have left to the day rows of the model rollups. Their bins are appended, and summed up
+-- once they are many. Apart from the fold, for it takes longer than one, and nothing waits for it.
 CREATE FUNCTION @schema@.chat_telemetry_settle_day_sketches() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET work_mem = '64MB'
 AS $function$
 BEGIN
   PERFORM pg_advisory_xact_lock('@schema@.chat_telemetry_fold_state'::regclass::oid::bigint);
   WITH delta AS MATERIALIZED (
     DELETE FROM @schema@.chat_telemetry_day_sketch_deltas RETURNING *
   ), hit AS (
-    SELECT day, domain, model, u.bin, u.n
-    FROM delta AS d, unnest(d.bins, d.bin_counts) AS u (bin, n)
-    UNION ALL
-    SELECT g.day, g.domain, g.model, u.bin, u.n
-    FROM (SELECT DISTINCT day, domain, model FROM delta) AS g
-    -- No domain is blank, so the blank can stand for none; IS NOT DISTINCT FROM would compare each with each.
-    JOIN @schema@.chat_telemetry_model_rollups_day AS r ON r.granularity = 'day'
-      AND r.bucket_start = g.day::timestamptz AND coalesce(r.domain, '') = coalesce(g.domain, '') AND r.model = g.model
-    CROSS JOIN LATERAL unnest(r.duration_bins, r.duration_bin_counts) AS u (bin, n)
-  ), bin_sum AS (
-    SELECT day, domain, model, bin, sum(n)::bigint AS n FROM hit GROUP BY day, domain, model, bin
+    SELECT day, domain, model, u.bin, sum(u.n)::bigint AS n
+    FROM delta AS d, unnest(d.bins, d.bin_counts) AS u (bin, n) GROUP BY day, domain, model, u.bin
   ), sketch AS (
-    SELECT day, domain, model, array_agg(bin ORDER BY bin) AS bins, array_agg(n ORDER BY bin) AS counts
-    FROM bin_sum GROUP BY day, domain, model
+    SELECT day, domain, model, array_agg(bin) AS bins, array_agg(n) AS counts FROM hit GROUP BY day, domain, model
   )
   UPDATE @schema@.chat_telemetry_model_rollups_day AS r
-  SET duration_bins = s.bins, duration_bin_counts = s.counts
+  SET (duration_bins, duration_bin_counts) = (
+    SELECT c.bins, c.counts FROM @schema@.chat_telemetry_compact_sketch(
+      r.duration_bins || s.bins, r.duration_bin_counts || s.counts) AS c)
   FROM sketch AS s
   WHERE r.granularity = 'day' AND r.bucket_start = s.day::timestamptz
+    -- No domain is blank, so the blank can stand for none; IS NOT DISTINCT FROM would compare each with each.
     AND coalesce(r.domain, '') = coalesce(s.domain, '') AND r.model = s.model;
   UPDATE @schema@.chat_telemetry_fold_state SET day_sketch_deltas = 0;
 END
@@ -69,7 +75,7 @@ BEGIN
 -- them all, so a batch is folded whole and once, whoever calls this and however often. One at a time, by a lock.
 CREATE FUNCTION @schema@.chat_telemetry_fold(OUT folded_batches bigint, OUT folded_events bigint, OUT folded_rows bigint)
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET work_mem = '64MB'
 AS $function$
 DECLARE
   new_day_sketches bigint;
@@ -131,12 +137,13 @@ BEGIN
     SELECT day, domain, shown_model, array_agg(bin), array_agg(n) FROM hit GROUP BY day, domain, shown_model
     RETURNING 1
   ), new_hit AS MATERIALIZED (
-    SELECT 'domain' AS kind, domain AS name, bin, sum(n) AS n FROM hit WHERE domain IS NOT NULL GROUP BY domain, bin
+    SELECT 'domain' AS kind, domain AS name, bin, sum(n)::integer AS n
+    FROM hit WHERE domain IS NOT NULL GROUP BY domain, bin
     UNION ALL
-    SELECT 'model', model, bin, sum(n) FROM hit WHERE model <> '' GROUP BY model, bin
+    SELECT 'model', model, bin, sum(n)::integer FROM hit WHERE model <> '' GROUP BY model, bin
   ), grown AS MATERIALIZED (
     -- The places of the percentiles with the new hits; null for a new sketch.
-    SELECT h.kind, h.name, coalesce(s.timed_requests, 0) + sum(h.n)::bigint AS timed,
+    SELECT h.kind, h.name, coalesce(s.timed_requests, 0) + sum(h.n) AS timed,
       s.median_bin, s.median_before + coalesce(sum(h.n) FILTER (WHERE h.bin < s.median_bin), 0) AS median_before,
       s.median_hits + coalesce(sum(h.n) FILTER (WHERE h.bin = s.median_bin), 0) AS median_hits,
       least(s.median_next, min(h.bin) FILTER (WHERE h.bin > s.median_bin)) AS median_next,
@@ -144,7 +151,7 @@ BEGIN
       s.p95_hits + coalesce(sum(h.n) FILTER (WHERE h.bin = s.p95_bin), 0) AS p95_hits,
       least(s.p95_next, min(h.bin) FILTER (WHERE h.bin > s.p95_bin)) AS p95_next,
       coalesce(s.recent_bins, '{}') || array_agg(h.bin) AS recent_bins,
-      coalesce(s.recent_counts, '{}') || array_agg(h.n::integer) AS recent_counts
+      coalesce(s.recent_counts, '{}') || array_agg(h.n) AS recent_counts
     FROM new_hit AS h
     LEFT JOIN @schema@.chat_telemetry_sketches AS s ON s.kind = h.kind AND s.name = h.name
     GROUP BY h.kind, h.name, s.kind, s.name
@@ -162,7 +169,7 @@ BEGIN
     FROM moved AS m
     LEFT JOIN @schema@.chat_telemetry_sketches AS s ON s.kind = m.kind AND s.name = m.name
     CROSS JOIN LATERAL (
-      SELECT array_agg(b.bin ORDER BY b.bin) AS bins, array_agg(b.n ORDER BY b.bin) AS bin_counts,
+      SELECT array_agg(b.bin ORDER BY b.bin) AS bins, array_agg(b.n::bigint ORDER BY b.bin) AS bin_counts,
         min(b.bin) FILTER (WHERE upto > median_rank) AS median_bin,
         min(upto - n) FILTER (WHERE upto > median_rank) AS median_before,
         min(upto) FILTER (WHERE upto > median_rank) - min(upto - n) FILTER (WHERE upto > median_rank) AS median_hits,
@@ -172,8 +179,10 @@ BEGIN
         min(upto) FILTER (WHERE upto > p95_rank) - min(upto - n) FILTER (WHERE upto > p95_rank) AS p95_hits,
         min(b.bin) FILTER (WHERE upto - n > p95_rank) AS p95_next
       FROM (
-        SELECT u.bin, sum(u.n)::bigint AS n, (sum(sum(u.n)) OVER (ORDER BY u.bin))::bigint AS upto
-        FROM unnest(s.bins || m.recent_bins, s.bin_counts || m.recent_counts::bigint[]) AS u (bin, n) GROUP BY u.bin
+        -- As double precision, which is exact up to 2^53 and adds up far faster than bigint, whose sum is numeric.
+        SELECT u.bin, sum(u.n) AS n, sum(sum(u.n)) OVER (ORDER BY u.bin) AS upto
+        FROM unnest(s.bins || m.recent_bins, s.bin_counts::float8[] || m.recent_counts::float8[]) AS u (bin, n)
+        GROUP BY u.bin
       ) AS b
     ) AS whole
   ), sketch_rows AS (
@@ -239,7 +248,8 @@ BEGIN
   WHERE kind IN ('domain', 'model') AND span IN ('day', 'hour') AND start < now() - interval '8 days';
   DELETE FROM @schema@.chat_telemetry_window_minutes
   WHERE kind IN ('domain', 'model') AND hour < now() - interval '8 days';
-  IF (SELECT s.day_sketch_deltas FROM @schema@.chat_telemetry_fold_state AS s) > 100000 THEN
+  -- The coordinator settles far earlier, between refreshes; this is for whoever refreshes without one.
+  IF (SELECT s.day_sketch_deltas FROM @schema@.chat_telemetry_fold_state AS s) > 1000000 THEN
     PERFORM @schema@.chat_telemetry_settle_day_sketches();
   END IF;
 END
@@ -249,5 +259,6 @@ END
 $migration$;
 
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_compact_minutes(smallint[], bigint[], bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @schema@.chat_telemetry_compact_sketch(smallint[], bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_settle_day_sketches() FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_fold() FROM PUBLIC;

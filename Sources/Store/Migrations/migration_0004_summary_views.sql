@@ -1,7 +1,7 @@
 -- The two summary views and their refresh.
 
 -- The duration that a bin of the sketch stands for, in ms. The worker bins with the same gamma, 1009/991 (0.9 %).
-CREATE FUNCTION @schema@.chat_telemetry_bin_value(bin integer) RETURNS double precision
+CREATE FUNCTION @schema@.chat_telemetry_bin_value(bin smallint) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $function$
   SELECT CASE WHEN bin <= 0 THEN 0
@@ -10,17 +10,15 @@ $function$;
 
 -- A percentile in ms, as percentile_cont has it: interpolated between the order statistics around rank
 -- percent / 100 * (timed - 1), counted from 0. The lower one is in the bin, and so is the upper one unless the bin ends
--- before it.
+-- before it. One expression, which the planner puts in the call's place.
 CREATE FUNCTION @schema@.chat_telemetry_percentile(
-  percent integer, timed bigint, bin integer, before bigint, hits bigint, next_bin integer) RETURNS double precision
+  percent integer, timed bigint, bin smallint, before bigint, hits bigint, next_bin smallint) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $function$
-  SELECT low + (percent * (timed - 1) % 100) / 100.0::float8 * (high - low)
-  FROM (
-    SELECT @schema@.chat_telemetry_bin_value(bin) AS low,
-      @schema@.chat_telemetry_bin_value(
-        CASE WHEN percent * (timed - 1) / 100 + 1 < before + hits THEN bin ELSE coalesce(next_bin, bin) END) AS high
-  ) AS statistic
+  SELECT @schema@.chat_telemetry_bin_value(bin) * (1 - (percent * (timed - 1) % 100) / 100.0::float8)
+    + @schema@.chat_telemetry_bin_value(
+      CASE WHEN percent * (timed - 1) / 100 + 1 < before + hits THEN bin ELSE coalesce(next_bin, bin) END)
+    * ((percent * (timed - 1) % 100) / 100.0::float8)
 $function$;
 
 -- Requests and cost of each domain or model (kind) since the start of a minute: the whole days after it, the hours of its
@@ -212,7 +210,7 @@ BEGIN
 END
 $function$;
 
-REVOKE ALL ON FUNCTION @schema@.chat_telemetry_bin_value(integer) FROM PUBLIC;
-REVOKE ALL ON FUNCTION @schema@.chat_telemetry_percentile(integer, bigint, integer, bigint, bigint, integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @schema@.chat_telemetry_bin_value(smallint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @schema@.chat_telemetry_percentile(integer, bigint, smallint, bigint, bigint, smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_since(text, timestamptz) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.refresh_telemetry_summary_views(text, text) FROM PUBLIC;
