@@ -130,6 +130,39 @@ struct FoldTests {
     }
   }
 
+  @Test("keeps rows short to which it appends again and again")
+  func compaction() throws {
+    let stage = try SummaryStage()
+    for _ in 0..<5 {
+      try stage.store.write(
+        (0..<300).map { stage.bare("one.example", "m", agoMs: Int64($0) * 12_000, durationMs: $0 * $0 * 50) })
+      _ = try stage.summaries().fold()
+      try stage.summaries().settleDaySketches()
+    }
+    try stage.refresh()
+    try stage.expectTruth()
+    #expect(
+      try stage.database.rows(
+        """
+        WITH minute AS (
+          SELECT date_trunc('minute', now(), 'UTC') - make_interval(mins => g) AS since FROM generate_series(0, 70) AS g
+        )
+        SELECT since FROM minute
+        LEFT JOIN LATERAL (SELECT requests FROM @.chat_telemetry_since('domain', since)) AS found ON true
+        WHERE coalesce(requests, 0) <> (SELECT count(*) FROM @.truth WHERE created_at >= since)
+        """) == [])
+    #expect(
+      try stage.database.number(
+        "SELECT max(cardinality(minutes)) FROM @.chat_telemetry_window_minutes WHERE kind = 'domain'") <= 120)
+    #expect(
+      try stage.database.number(
+        "SELECT max(cardinality(duration_bins)) FROM @.chat_telemetry_model_rollups WHERE granularity = 'day'"
+      )
+        <= 800)
+    #expect(
+      try stage.database.number("SELECT max(cardinality(recent_bins)) FROM @.chat_telemetry_sketches") <= 200)
+  }
+
   @Test("a failure leaves no transaction open on its connection")
   func failure() throws {
     let stage = try SummaryStage()

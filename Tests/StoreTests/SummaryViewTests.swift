@@ -54,6 +54,22 @@ struct SummaryViewTests {
     try stage.expectTruth()
   }
 
+  @Test("with percentiles between one bin's last value and the next bin's first, which has just come")
+  func newNeighbours() throws {
+    let stage = try SummaryStage()
+    func add(_ domain: String, _ durations: [Int]) throws {
+      try stage.store.write(durations.map { stage.bare(domain, "m", durationMs: $0) })
+      _ = try stage.summaries().fold()
+    }
+    // So many that neither percentile leaves its bin.
+    try add("median.example", Array(repeating: 10, count: 20) + Array(repeating: 1_000, count: 20))
+    try add("median.example", [5, 100])
+    try add("p95.example", Array(repeating: 10, count: 20) + [1_000])
+    try add("p95.example", [100])
+    try stage.refresh()
+    try stage.expectTruth()
+  }
+
   @Test("with null where no event has a value, and zero where the sum of none is meant")
   func allNull() throws {
     let stage = try SummaryStage()
