@@ -250,7 +250,9 @@ struct VerificationTests {
   func others(table: String, change: String, expected: String) throws {
     try scene.fill(300)
     // Until they are settled, the sketches of days stand beside their rows.
-    if table == "model_rollups_day" { try scene.database.rows("SELECT @.chat_telemetry_settle_day_sketches()") }
+    if table == "model_rollups_day" {
+      try scene.database.rows("SELECT @.chat_telemetry_settle_day_sketches()")
+    }
     try scene.database.rows("UPDATE @.chat_telemetry_\(table) SET \(change)")
     let found = try scene.verify().differences.map(\.place)
     #expect(found.contains("chat_telemetry_\(expected)"), "\(found)")
