@@ -181,15 +181,16 @@ public struct Truth {
         ], database,
         """
         SELECT concat_ws(' ', pending.requests + folded.requests, (pending.cost + folded.cost)::bigint,
-          pending.timed + day.timed)
+          (pending.timed + day.timed)::bigint)
         FROM (
           SELECT coalesce(sum(total_requests), 0) AS requests, coalesce(sum(total_cost_micros), 0) AS cost,
             coalesce(sum((SELECT sum(c) FROM unnest(bin_counts) AS c)), 0) AS timed
           FROM @.chat_telemetry_summary_deltas) AS pending, (
           SELECT coalesce(sum(total_requests), 0) AS requests, coalesce(sum(total_cost_usd) * 1000000, 0) AS cost
           FROM @.chat_telemetry_totals) AS folded, (
-          SELECT coalesce(sum((SELECT sum(c) FROM unnest(duration_bin_counts) AS c)), 0) AS timed
-          FROM @.chat_telemetry_model_rollups WHERE granularity = 'day') AS day
+          SELECT coalesce(sum(c), 0) AS timed FROM (
+            SELECT unnest(duration_bin_counts) AS c FROM @.chat_telemetry_model_rollups WHERE granularity = 'day'
+            UNION ALL SELECT unnest(bin_counts) FROM @.chat_telemetry_day_sketch_deltas) AS bins) AS day
         """)
   }
 
