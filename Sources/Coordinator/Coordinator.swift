@@ -170,7 +170,6 @@ public actor Coordinator {
     // Our own began before it had finished.
     if let known = histories[view.view]?.lastFinish, start <= known { return }
     histories[view.view] = RefreshHistory(lastStart: start, lastFinish: finish)
-    observer.emit(RefreshEvent.lastSuccess(view: view.view.rawValue, finishedAt: finish))
   }
 
   private func refresh(

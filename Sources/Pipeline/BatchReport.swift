@@ -21,7 +21,7 @@ struct BatchReport {
         CommittedBatch(
           outcomes: outcomes(), bytes: batch.counts.reduce(0) { $0 + $1.valueBytes },
           stageSeconds: [.copy: summary.copySeconds, .commit: summary.commitSeconds, .total: seconds],
-          eventTimes: summary.eventTimes, committedAt: WallClock.nowMicros())))
+          eventTimes: summary.eventTimes, committedAt: WallClock.now())))
     for (topic, counts) in consumed() {
       observer.emit(ConsumerEvent.consumed(topic: topic, records: counts.records, bytes: counts.bytes))
     }

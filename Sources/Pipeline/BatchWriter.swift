@@ -56,7 +56,7 @@ actor BatchWriter {
     var attempted: BatchSummary?
     let outcome = try await untilItWorks("store a batch") { store in
       defer { attempted = store.lastAttempt ?? attempted }
-      return try store.write(batch.events, advances: batch.advances, nowMicros: WallClock.nowMicros())
+      return try store.write(batch.events, advances: batch.advances, nowMicros: WallClock.now())
     }
     // A COMMIT whose reply was lost: what it stored is counted all the same.
     if case .alreadyCommitted = outcome, let attempted { return .written(.committed(attempted)) }
@@ -84,9 +84,6 @@ actor BatchWriter {
       return try store.positions.load(topics: topics)
     }
   }
-
-  /// Closes the connection.
-  func close() { store = nil }
 
   // MARK: Trying again
 

@@ -105,7 +105,7 @@ final class IngestLoop {
     fullSinceMs = nil
     try resumeIfPaused()
     var timeoutMs = pollTimeoutMs
-    let nowMicros = WallClock.nowMicros()
+    let nowMicros = WallClock.now()
     for _ in 0..<Self.pollsPerRound {
       let result = consumer.poll(timeoutMs: timeoutMs) { take($0, nowMicros) }
       timeoutMs = 0
@@ -160,7 +160,7 @@ final class IngestLoop {
       try consumer.pause(assignment.partitions)
       isPaused = true
     }
-    let result = consumer.poll(timeoutMs: Self.longestPollMs) { take($0, WallClock.nowMicros()) }
+    let result = consumer.poll(timeoutMs: Self.longestPollMs) { take($0, WallClock.now()) }
     if result != .timeout && result != .record { try handle(result) }
   }
 
@@ -210,7 +210,7 @@ final class IngestLoop {
       waker.wake()
     }
     let heldBefore = intake.held.count
-    intake.takeHeld(into: batch, nowMicros: WallClock.nowMicros())
+    intake.takeHeld(into: batch, nowMicros: WallClock.now())
     if intake.held.count < heldBefore { batchSinceMs = SteadyClock.nowMs() }
     reportBuffer()
   }

@@ -1,4 +1,5 @@
 import Kafka
+import Monitoring
 import Synchronization
 import Threads
 
@@ -63,7 +64,7 @@ actor LagMonitor {
   private func end(of partition: TopicPartition) throws(KafkaError) -> KnownEnd {
     let client = try connected()
     // Before the question: what is produced meanwhile is younger.
-    let askedAtMs = WallClock.nowMicros() / 1_000
+    let askedAtMs = WallClock.now() / 1_000
     return KnownEnd(
       offset: try client.watermarks(of: partition, timeoutMs: Self.timeoutMs).high, askedAtMs: askedAtMs)
   }

@@ -22,7 +22,7 @@ struct ProgressReport {
     if let lastMs, steadyMs - lastMs < Self.everyMs { return false }
     lastMs = steadyMs
     estimate.keep(Set(progress.map(\.partition)))
-    let nowMs = WallClock.nowMicros() / 1_000
+    let nowMs = WallClock.now() / 1_000
     for each in progress {
       // Until a broker has told the end, nothing is known of the lag.
       let lag = ends[each.partition].map { estimate.lag(of: each, end: $0, nowMs: nowMs) }

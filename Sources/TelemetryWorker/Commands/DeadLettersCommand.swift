@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Monitoring
 import Postgres
 import Store
 import Telemetry
@@ -41,7 +42,7 @@ struct DeadLetterOptions: ParsableArguments {
 
   func filter(ids: [Int64] = [], state: DeadLetterFilter.State = .waiting) -> DeadLetterFilter {
     DeadLetterFilter(
-      ids: ids, reason: reason, topic: topic, sinceMicros: since?.micros(now: DeadLetterClock.nowMicros),
+      ids: ids, reason: reason, topic: topic, sinceMicros: since?.micros(now: WallClock.now()),
       state: state)
   }
 
@@ -81,10 +82,6 @@ enum PointOrAge: ExpressibleByArgument, Equatable, Sendable {
     case .age(let age): now - age.micros
     }
   }
-}
-
-enum DeadLetterClock {
-  static var nowMicros: Int64 { Int64(Date().timeIntervalSince1970 * 1_000_000) }
 }
 
 extension Settings {

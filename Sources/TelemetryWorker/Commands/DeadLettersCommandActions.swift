@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import Monitoring
 import Pipeline
 import Postgres
 import Store
@@ -70,7 +71,7 @@ struct DeadLettersRetryCommand: AsyncParsableCommand {
       })
     let retry = DeadLetterRetry(
       store: store, rules: try settings.ingestSettings().rules,
-      defaults: FieldDefaults(domain: domain, model: model), nowMicros: DeadLetterClock.nowMicros)
+      defaults: FieldDefaults(domain: domain, model: model), nowMicros: WallClock.now())
     let report = try retry.run(filters.filter(ids: ids), dryRun: dryRun)
     try show(report)
     if report.failedCount > 0 {

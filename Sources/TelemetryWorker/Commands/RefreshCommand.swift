@@ -1,6 +1,7 @@
 import ArgumentParser
 import Coordinator
 import Foundation
+import Monitoring
 import Postgres
 import Store
 
@@ -64,7 +65,7 @@ struct RefreshCommand: AsyncParsableCommand {
       throw CommandFailure("refresh: refresh.schedule is empty: the views are refreshed by events alone")
     }
     var ticks: [String] = []
-    var last = after?.micros ?? Int64(Date().timeIntervalSince1970 * 1_000_000)
+    var last = after?.micros ?? WallClock.now()
     while ticks.count < upcoming, let next = schedule.next(after: last) {
       ticks.append(Timestamp.text(micros: next))
       last = next

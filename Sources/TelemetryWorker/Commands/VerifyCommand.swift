@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Monitoring
 import Postgres
 import Store
 
@@ -83,7 +84,7 @@ struct VerifyCommand: AsyncParsableCommand {
   }
 
   private var bounds: (from: Int64?, to: Int64?) {
-    let now = Int64(Date().timeIntervalSince1970 * 1_000_000)
+    let now = WallClock.now()
     return (from?.micros(nowMicros: now), to?.micros(nowMicros: now))
   }
 }
