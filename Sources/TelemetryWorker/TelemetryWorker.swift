@@ -20,11 +20,11 @@ struct TelemetryWorker: AsyncParsableCommand {
     version: version,
     subcommands: [
       RunCommand.self, MigrateCommand.self, CheckCommand.self, StatusCommand.self, RefreshCommand.self,
-      RunCommand.self, MigrateCommand.self, CheckCommand.self, StatusCommand.self, RefreshCommand.self,
       VerifyCommand.self, DeadLettersCommand.self, HealthCommand.self, GenerateCommand.self, DemoCommand.self,
     ])
 
   static func main() async {
+    Memory.bound()
     do {
       var command = try parseAsRoot()
       if var asynchronous = command as? any AsyncParsableCommand {
