@@ -79,6 +79,10 @@ public enum IngestEvent: WorkerEvent, Equatable {
   case batchCommitted(CommittedBatch)
   /// Records of a committed batch became dead letters; `sample` is one of their details.
   case deadLetters(topic: String, reason: String, count: Int, sample: String?)
+  /// Dead letters were acknowledged by the brokers of their topic, before their batch was committed.
+  case deadLettersCopied(count: Int)
+  /// The brokers did not acknowledge dead letters; their batch waits and is tried again. `reason` must hold no payload.
+  case deadLettersNotCopied(count: Int, topic: String, reason: String, retryInSeconds: Double)
   /// Values of a committed batch's events were mended.
   case repairs(kind: String, count: Int)
   /// What is read and not yet committed.
@@ -92,6 +96,10 @@ public enum IngestEvent: WorkerEvent, Equatable {
     case .batchCommitted(let batch): Self.record(batch, in: ingest)
     case .deadLetters(let topic, let reason, let count, _):
       ingest.deadLetters.series(topic, reason).add(count)
+    case .deadLettersCopied(let count):
+      ingest.deadLetterCopies.series(CopyResult.delivered.rawValue).add(count)
+    case .deadLettersNotCopied(let count, _, _, _):
+      ingest.deadLetterCopies.series(CopyResult.failed.rawValue).add(count)
     case .repairs(let kind, let count): ingest.repairs.series(kind).add(count)
     case .buffered(let events, let bytes):
       ingest.bufferEvents.set(events)
@@ -129,6 +137,15 @@ public enum IngestEvent: WorkerEvent, Equatable {
       ]
       metadata["sample"] = sample.map { .string($0) }
       logger.warning("records became dead letters", metadata: metadata)
+    case .deadLettersCopied(let count):
+      logger.debug("dead letters copied to their topic", metadata: ["records": .number(count)])
+    case .deadLettersNotCopied(let count, let topic, let reason, let retryInSeconds):
+      logger.error(
+        "dead letters could not be copied to their topic; their batch waits",
+        metadata: [
+          "records": .number(count), "topic": .string(topic), "reason": .string(reason),
+          "retry_in_seconds": .seconds(retryInSeconds),
+        ])
     case .repairs(let kind, let count):
       logger.debug("events repaired", metadata: ["kind": .string(kind), "values": .number(count)])
     case .buffered:

@@ -28,6 +28,13 @@ public enum DatabaseErrorAction: String, CaseIterable, Sendable {
   case discard
 }
 
+/// How an attempt to copy a dead letter to its topic ended.
+public enum CopyResult: String, CaseIterable, Sendable {
+  /// Acknowledged by the brokers.
+  case delivered
+  case failed
+}
+
 /// Why a refresh ran.
 public enum RefreshCause: String, CaseIterable, Sendable {
   case schedule, threshold, manual, backfill

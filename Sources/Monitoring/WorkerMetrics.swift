@@ -152,6 +152,7 @@ private final class AssignedPartitions: Sendable {
 public struct IngestMetrics: Sendable {
   public let events: MetricFamily<Counter>
   public let deadLetters: MetricFamily<Counter>
+  public let deadLetterCopies: MetricFamily<Counter>
   public let repairs: MetricFamily<Counter>
   public let endToEndLatency: Histogram
   public let batchWriteDuration: MetricFamily<Histogram>
@@ -168,6 +169,9 @@ public struct IngestMetrics: Sendable {
       labels: ["topic", "outcome"])
     deadLetters = registry.counters(
       "dead_letters_total", help: "Records kept as dead letters, by reason.", labels: ["topic", "reason"])
+    deadLetterCopies = registry.counters(
+      "dead_letter_copies_total", help: "Dead letters copied to their topic, each attempt by its result.",
+      labels: ["result"])
     repairs = registry.counters(
       "event_repairs_total", help: "Values mended in events that were stored all the same.", labels: ["kind"])
     endToEndLatency = registry.histogram(
@@ -187,6 +191,7 @@ public struct IngestMetrics: Sendable {
       "db_errors_total", help: "Database errors by SQLSTATE class and what was done about them.",
       labels: ["sqlstate_class", "action"])
     databaseRetries = registry.counter("db_retries_total", help: "Attempts repeated after a database error.")
+    for result in CopyResult.allCases { deadLetterCopies.series(result.rawValue) }
   }
 }
 

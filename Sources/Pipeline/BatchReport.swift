@@ -74,6 +74,13 @@ struct BatchReport {
   }
 }
 
+extension Logger {
+  /// A line of librdkafka's own.
+  func logKafka(_ level: Int32, _ facility: String, _ text: String) {
+    log(level: .init(syslog: level), "librdkafka: \(text)", metadata: ["facility": "\(facility)"])
+  }
+}
+
 extension Logger.Level {
   /// From syslog's levels, 0 emergency to 7 debug, as librdkafka gives them.
   init(syslog level: Int32) {

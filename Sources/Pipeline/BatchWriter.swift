@@ -35,10 +35,18 @@ actor BatchWriter {
   private let health: HealthState
   private let retries = RetryPolicy()
   private var store: BatchStore?
+  /// Nil where dead letters are kept in their table only.
+  private let deadLetters: DeadLetterTopic?
   private var isSchemaChecked = false
 
-  init(settings: DatabaseSettings, observer: Observer, health: HealthState) {
+  init(
+    settings: DatabaseSettings, deadLetters: DeadLetterTopicSettings? = nil, observer: Observer,
+    health: HealthState
+  ) {
     self.settings = settings
+    self.deadLetters = deadLetters.map {
+      DeadLetterTopic(settings: $0) { [logger = observer.logger] in logger.logKafka($0, $1, $2) }
+    }
     self.observer = observer
     self.health = health
   }
@@ -54,9 +62,13 @@ actor BatchWriter {
   /// - Throws: `SchemaRefusesRows`; as every call on the first connection, `SchemaNotMigrated` and `MigrationError`.
   func write(_ batch: IngestBatch) async throws -> Outcome {
     var attempted: BatchSummary?
+    defer { deadLetters?.forget() }
     let outcome = try await untilItWorks("store a batch") { store in
       defer { attempted = store.lastAttempt ?? attempted }
-      return try store.write(batch.events, advances: batch.advances, nowMicros: WallClock.now())
+      // Before the positions move. Those that the transaction finds come before its COMMIT.
+      try copy(batch.events.deadLetters)
+      return try store.write(
+        batch.events, advances: batch.advances, nowMicros: WallClock.now(), beforeCommit: copy)
     }
     // A COMMIT whose reply was lost: what it stored is counted all the same.
     if case .alreadyCommitted = outcome, let attempted { return .written(.committed(attempted)) }
@@ -85,6 +97,16 @@ actor BatchWriter {
     }
   }
 
+  /// Copies dead letters to their topic, where there is one.
+  private func copy(_ letters: [DeadLetter]) throws(UndeliveredLetters) {
+    guard let deadLetters, !letters.isEmpty else { return }
+    let copied = try deadLetters.copy(letters)
+    if copied > 0 { observer.emit(IngestEvent.deadLettersCopied(count: copied)) }
+    health.report(Self.deadLetterTopicCondition, .ok)
+  }
+
+  private static let deadLetterTopicCondition = "dead_letters.topic"
+
   // MARK: Trying again
 
   private func untilItWorks<Value>(
@@ -93,6 +115,7 @@ actor BatchWriter {
     let clock = ContinuousClock()
     let began = clock.now
     var failures = 0
+    var undelivered = 0
     while !Task.isCancelled {
       do {
         let value = try work(connected())
@@ -107,6 +130,15 @@ actor BatchWriter {
         failures += 1
         let delay = retries.delayMs(failures: failures, random: .random(in: 0..<1))
         report(error, retryInMs: delay)
+        try? await Task.sleep(for: .milliseconds(delay))
+      } catch let error as UndeliveredLetters {
+        undelivered += 1
+        let delay = retries.delayMs(failures: undelivered, random: .random(in: 0..<1))
+        health.report(Self.deadLetterTopicCondition, .notReady(error.description))
+        observer.emit(
+          IngestEvent.deadLettersNotCopied(
+            count: error.count, topic: error.topic, reason: "\(error.cause)",
+            retryInSeconds: Double(delay) / 1_000))
         try? await Task.sleep(for: .milliseconds(delay))
       }
     }

@@ -72,13 +72,13 @@ final class IngestLoop {
     limits = BatchLimits(
       events: settings.batchEvents, bytes: settings.batchBytes, flushMs: Int64(settings.flushMs))
     intake = RecordIntake(rules: settings.rules)
-    writer = BatchWriter(settings: settings.database, observer: observer, health: health)
+    writer = BatchWriter(
+      settings: settings.database, deadLetters: settings.deadLetterTopicSettings, observer: observer,
+      health: health)
     let logger = observer.logger
     consumer = try Consumer(
       brokers: settings.brokers, group: settings.group, properties: settings.properties,
-      logger: { level, facility, text in
-        logger.log(level: .init(syslog: level), "librdkafka: \(text)", metadata: ["facility": "\(facility)"])
-      })
+      logger: { logger.logKafka($0, $1, $2) })
     prepareBatch()
   }
 

@@ -20,11 +20,13 @@ public struct IngestSettings: Sendable {
   /// Seconds that a stop may take.
   public var shutdownDeadlineSeconds: Int
   public var database: DatabaseSettings
+  /// A topic that dead letters are copied to, besides their table; nil is none.
+  public var deadLetterTopic: String?
 
   public init(
     brokers: String, topics: [String], group: String, properties: KafkaProperties, start: StartPosition,
     rules: DecodingRules, batchEvents: Int, batchBytes: Int, flushMs: Int, shutdownDeadlineSeconds: Int,
-    database: DatabaseSettings
+    database: DatabaseSettings, deadLetterTopic: String? = nil
   ) {
     self.brokers = brokers
     self.topics = topics
@@ -37,5 +39,10 @@ public struct IngestSettings: Sendable {
     self.flushMs = flushMs
     self.shutdownDeadlineSeconds = shutdownDeadlineSeconds
     self.database = database
+    self.deadLetterTopic = deadLetterTopic
+  }
+
+  var deadLetterTopicSettings: DeadLetterTopicSettings? {
+    deadLetterTopic.map { DeadLetterTopicSettings(brokers: brokers, properties: properties, topic: $0) }
   }
 }

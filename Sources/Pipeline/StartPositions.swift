@@ -19,8 +19,8 @@ public enum PositionError: Error, Equatable, CustomStringConvertible {
     switch self {
     case .beyondEnd(let partition, let position, let end):
       "the stored position of \(partition) is \(position), but the partition ends at \(end): was the topic deleted "
-        + "and made anew? Nothing was read. Use another kafka.group, or remove the group's rows for this topic from "
-        + "chat_telemetry_offsets to read it from its beginning"
+        + "and made anew? Nothing was read. telemetry-worker offsets reset --topic \(partition.topic) --to earliest "
+        + "reads the new one from its beginning"
     case .otherCluster(let partition, let stored, let found):
       "the stored position of \(partition) belongs to the Kafka cluster \(stored), but the brokers are of cluster "
         + "\(found): check kafka.brokers, or use another kafka.group for the new cluster"

@@ -74,9 +74,13 @@ public final class BatchStore {
   /// - Parameters:
   ///   - advances: In the order of their partitions; at least one.
   ///   - nowMicros: Now, in microseconds since the Unix epoch: decides which days are made ahead.
-  /// - Throws: `PostgresError` when nothing was committed as far as is known, `SchemaRefusesRows`.
+  ///   - beforeCommit: Called within the transaction with the dead letters that it found, before anything that others
+  ///     wait for is locked. When it throws, nothing is written.
+  /// - Throws: `PostgresError` when nothing was committed as far as is known, `SchemaRefusesRows`, and what
+  ///   `beforeCommit` throws.
   public func write(
-    _ batch: EventBatch, advances: [PositionAdvance], nowMicros: Int64
+    _ batch: EventBatch, advances: [PositionAdvance], nowMicros: Int64,
+    beforeCommit: (_ late: [DeadLetter]) throws -> Void = { _ in }
   ) throws -> WriteOutcome {
     lastAttempt = nil
     do {
@@ -85,7 +89,10 @@ public final class BatchStore {
         connection: connection, schema: schema, group: group, batch: batch, advances: advances,
         nowMicros: nowMicros)
       var rows = RecentSplit(batch, recent)
-      let outcome = try transaction.run(&rows, probeFirst: repeatsAbound) { lastAttempt = $0 }
+      let outcome = try transaction.run(&rows, probeFirst: repeatsAbound) { summary in
+        try beforeCommit(summary.lateDeadLetters)
+        lastAttempt = summary
+      }
       if case .committed = outcome { remember(rows) }
       return outcome
     } catch {

@@ -1,7 +1,7 @@
 import Postgres
 import Telemetry
 
-/// Stores dead letters, each once whatever is replayed: their coordinates are unique.
+/// Stores dead letters, each once whatever is replayed: their coordinates and the record's time are unique.
 struct DeadLetterInsert {
   let schema: Schema
 
@@ -47,7 +47,7 @@ struct DeadLetterInsert {
         payload_bytes, headers::jsonb, reason, detail, event_day
       FROM letter LEFT JOIN late ON late.day = letter.event_day
       ORDER BY topic, partition, record_offset
-      ON CONFLICT (topic, partition, record_offset) DO NOTHING
+      ON CONFLICT (topic, partition, record_offset, record_timestamp) DO NOTHING
       """, parameters(letters), operation: "store dead letters")
   }
 

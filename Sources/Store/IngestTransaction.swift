@@ -19,10 +19,10 @@ struct IngestTransaction {
       """, operation: "set the transaction's timeouts")
   }
 
-  /// Writes the rows that are new and moves the positions, or writes nothing. Just before the COMMIT it tells what is
-  /// going to be committed.
+  /// Writes the rows that are new and moves the positions, or writes nothing. Before the last flight, which ends with
+  /// the COMMIT, it tells what is going to be committed; an error then keeps it from that.
   func run(
-    _ rows: inout RecentSplit, probeFirst: Bool, beforeCommit: (BatchSummary) -> Void
+    _ rows: inout RecentSplit, probeFirst: Bool, beforeCommit: (BatchSummary) throws -> Void
   ) throws -> WriteOutcome {
     let clock = ContinuousClock()
     let began = clock.now
@@ -56,10 +56,11 @@ struct IngestTransaction {
 
     let deltas = expected.deltas(stored: rows.stored)
     try SummaryDeltaCopy(connection: connection, schema: schema, batch: batch).append(deltas)
-    try close(deltas, stored: rows.stored.count, late: late)
     var summary = summary(rows, late)
     summary.refused = writer.refused.reduce(into: [:]) { $0[$1.error.sqlState?.code ?? "", default: 0] += 1 }
     summary.copySeconds = (copied - began).seconds
+    try beforeCommit(summary)
+    try close(deltas, stored: rows.stored.count, late: late)
     summary.commitSeconds = (clock.now - copied).seconds
     return .committed(summary)
   }

@@ -78,19 +78,34 @@ struct RetryTransaction {
   private func outcomes(_ rows: RecentSplit, _ refused: [DeadLetter]) -> [RetryOutcome] {
     let failures = Dictionary(
       uniqueKeysWithValues: refused.map {
-        (RecordCoordinates(topic: $0.topic, partition: $0.partition, offset: $0.offset), $0)
+        let coordinates = RecordCoordinates(topic: $0.topic, partition: $0.partition, offset: $0.offset)
+        return (RecordIdentity(coordinates: coordinates, timestampMs: $0.timestampMs), $0)
       })
     var unclaimed = Set(rows.stored)
     return page.letters.indices.map { place in
       if let judged = page.judged[place] { return judged }
       guard let row = page.rows[place] else { preconditionFailure("a letter that was not judged has a row") }
-      let source = batch.source(row)
-      let partition = batch.partitions[Int(source.partitionIndex)]
-      let coordinates = RecordCoordinates(
-        topic: partition.topic, partition: partition.partition, offset: source.offset)
-      if let failure = failures[coordinates] { return .failed(failure.reason, detail: failure.detail) }
+      if let failure = failures[identity(ofRow: row)] {
+        return .failed(failure.reason, detail: failure.detail)
+      }
       return unclaimed.remove(row) == nil ? .duplicate : .stored
     }
+  }
+
+  /// What tells records apart: coordinates come again in a topic that was deleted and made anew.
+  private struct RecordIdentity: Hashable {
+    var coordinates: RecordCoordinates
+    /// Nil for a record without a time.
+    var timestampMs: Int64?
+  }
+
+  private func identity(ofRow row: Int) -> RecordIdentity {
+    let source = batch.source(row)
+    let partition = batch.partitions[Int(source.partitionIndex)]
+    return RecordIdentity(
+      coordinates: RecordCoordinates(
+        topic: partition.topic, partition: partition.partition, offset: source.offset),
+      timestampMs: source.timestampMs < 0 ? nil : source.timestampMs)
   }
 
   private func close(

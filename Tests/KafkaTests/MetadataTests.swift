@@ -28,6 +28,15 @@ struct MetadataTests {
     #expect(ids[0] != ids[2])
   }
 
+  @Test("Brokers that do not offer to describe groups, as the mock ones, are told from an empty group")
+  func members() throws {
+    let cluster = try MockCluster(brokers: 1)
+    let consumer = try Consumer(brokers: cluster.bootstrapServers, group: "group")
+    #expect(try consumer.members(ofGroup: "group", timeoutMs: 30_000) == nil)
+    let lost = try Consumer(brokers: "127.0.0.1:1", group: "group")
+    #expect(throws: KafkaError.self) { try lost.members(ofGroup: "group", timeoutMs: 300) }
+  }
+
   @Test("A broker that does not answer is an error that may pass, not an unknown id")
   func unreachable() throws {
     let consumer = try Consumer(brokers: "127.0.0.1:1", group: "group")

@@ -17,6 +17,7 @@ private let documented: [(name: String, type: String, labels: Set<String>)] = [
   ("record_bytes_consumed_total", "counter", ["topic"]),
   ("events_processed_total", "counter", ["topic", "outcome"]),
   ("dead_letters_total", "counter", ["topic", "reason"]),
+  ("dead_letter_copies_total", "counter", ["result"]),
   ("event_repairs_total", "counter", ["kind"]),
   ("end_to_end_latency_seconds", "histogram", []),
   ("batch_write_duration_seconds", "histogram", ["stage"]),
@@ -70,6 +71,8 @@ struct WorkerMetricsTests {
           stageSeconds: [.copy: 0.2, .total: 0.5], eventTimes: [1_000_000, 3_500_000], committedAt: 4_000_000)
       ))
     observer.emit(.deadLetters(topic: "t", reason: "invalid_json", count: 2, sample: "not an object"))
+    observer.emit(.deadLettersCopied(count: 2))
+    observer.emit(.deadLettersNotCopied(count: 5, topic: "dlq", reason: "away", retryInSeconds: 0.5))
     observer.emit(.repairs(kind: "missing_id", count: 3))
     observer.emit(.buffered(events: 7, bytes: 2_800))
     observer.emit(
@@ -130,6 +133,8 @@ struct WorkerMetricsTests {
       ("end_to_end_latency_seconds_count", [:], 2),
       ("last_committed_event_timestamp_seconds", [:], 3.5),
       ("dead_letters_total", ["topic": "t", "reason": "invalid_json"], 2),
+      ("dead_letter_copies_total", ["result": "delivered"], 2),
+      ("dead_letter_copies_total", ["result": "failed"], 5),
       ("event_repairs_total", ["kind": "missing_id"], 3),
       ("buffer_events", [:], 7), ("buffer_bytes", [:], 2_800),
       ("db_errors_total", ["sqlstate_class": "40", "action": "retry"], 1),

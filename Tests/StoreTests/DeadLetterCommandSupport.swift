@@ -26,7 +26,8 @@ struct LetterStage: Sendable {
   /// A dead letter for each payload, at the offsets from `offset` on.
   func insert(
     _ payloads: [String], offset: Int = 0, partition: Int = 3, topic: String = "chat-telemetry",
-    reason: RejectionReason = .wrongType, receivedAt: String = "now()"
+    reason: RejectionReason = .wrongType, receivedAt: String = "now()",
+    recordTimestamp: String = "2026-03-15T12:00:00Z"
   ) throws {
     let connection = try database.connect()
     var parameters = Parameters()
@@ -37,7 +38,7 @@ struct LetterStage: Sendable {
         """
         INSERT INTO @.chat_telemetry_dead_letters (topic, partition, record_offset, record_timestamp, key, payload,
           payload_bytes, headers, reason, detail, received_at)
-        SELECT '\(topic)', \(partition), \(offset) - 1 + place, timestamptz '2026-03-15T12:00:00Z', 'k', payload,
+        SELECT '\(topic)', \(partition), \(offset) - 1 + place, timestamptz '\(recordTimestamp)', 'k', payload,
           length(payload), '[{"key":"trace","value":"t-1"}]', '\(reason.rawValue)', 'before', \(receivedAt)
         FROM unnest($1) WITH ORDINALITY AS u (payload, place) ORDER BY place
         """), parameters, operation: "insert dead letters for a test")

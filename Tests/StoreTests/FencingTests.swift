@@ -86,6 +86,7 @@ struct FencingTests {
     try stage.database.terminate(pid)
     #expect(try #require(await writing.value).connectionLost)
     let before = try stage.measures()
+    #expect(writer.store.lastAttempt?.stored == [90], "what it was about to commit is known")
     guard case .alreadyCommitted = try stage.writer().write([delivery]) else {
       Issue.record("not found committed")
       return

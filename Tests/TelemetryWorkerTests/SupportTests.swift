@@ -127,3 +127,30 @@ import Testing
     #expect(Pacer(rate: 0).due(after: 0) == nil)
   }
 }
+
+@Suite struct ReplayPointTests {
+  @Test("A place in a topic is read in each of its forms")
+  func forms() throws {
+    #expect(ReplayPoint(argument: "earliest") == .earliest)
+    #expect(ReplayPoint(argument: "latest") == .latest)
+    #expect(ReplayPoint(argument: "0") == .offset(0))
+    #expect(ReplayPoint(argument: "9223372036854775807") == .offset(.max))
+    let now: Int64 = 1_773_578_096_000_000
+    for (text, micros) in [
+      ("2026-03-15T12:34:56Z", now), ("7d", now - 604_800_000_000), ("12h", now - 43_200_000_000),
+      ("30m", now - 1_800_000_000),
+    ] {
+      guard case .time(let time)? = ReplayPoint(argument: text) else { throw TextRefused(text: text) }
+      #expect(time.micros(now: now) == micros)
+    }
+  }
+
+  private struct TextRefused: Error { var text: String }
+
+  @Test(
+    "What is no place in a topic is refused",
+    arguments: ["", "-1", "9223372036854775808", "Earliest", "7 d", "2026-03-15", "1e3", "+5"])
+  func refused(text: String) {
+    #expect(ReplayPoint(argument: text) == nil)
+  }
+}

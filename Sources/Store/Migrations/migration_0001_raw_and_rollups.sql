@@ -234,7 +234,8 @@ CREATE TABLE @schema@.chat_telemetry_dead_letters (
   received_at timestamptz NOT NULL DEFAULT now(),
   resolved_at timestamptz,
   resolution text CHECK (resolution IN ('retried', 'discarded')),
-  UNIQUE (topic, partition, record_offset),
+  -- The time tells the records of a topic from those of one that was deleted and made anew: offsets begin again there.
+  UNIQUE NULLS NOT DISTINCT (topic, partition, record_offset, record_timestamp),
   CHECK ((resolved_at IS NULL) = (resolution IS NULL))
 );
 CREATE INDEX idx_chat_telemetry_dead_letters_reason

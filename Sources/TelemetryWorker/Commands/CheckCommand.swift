@@ -43,12 +43,14 @@ struct CheckCommand: AsyncParsableCommand {
       defer { consumer.close(timeoutMs: 1_000) }
       let cluster = try consumer.clusterID(timeoutMs: 5_000)
       report.pass("broker", "\(settings.brokerList), cluster \(cluster ?? "without an id")")
-      for topic in settings.kafka.topics {
+      let consumed = settings.kafka.topics.map { (name: $0, use: "") }
+      let copiedTo = settings.deadLetters.topic.map { (name: $0, use: ", for dead letters") }
+      for topic in consumed + [copiedTo].compactMap(\.self) {
         do throws(KafkaError) {
-          let count = try consumer.partitionCount(ofTopic: topic, timeoutMs: 5_000)
-          report.pass("topic \(topic)", "\(count) partitions")
+          let count = try consumer.partitionCount(ofTopic: topic.name, timeoutMs: 5_000)
+          report.pass("topic \(topic.name)", "\(count) partitions\(topic.use)")
         } catch {
-          report.fail("topic \(topic)", "\(error)")
+          report.fail("topic \(topic.name)", "\(error)")
         }
       }
     } catch {

@@ -29,7 +29,8 @@ extension Settings {
       flushMs: ingest.flushMs, shutdownDeadlineSeconds: ingest.shutdownDeadlineSeconds,
       database: DatabaseSettings(
         connection: connectionOptions, schema: try storeSchema(), group: kafka.group,
-        recentKeys: ingest.recentKeys))
+        recentKeys: ingest.recentKeys),
+      deadLetterTopic: deadLetters.topic)
   }
 
   func coordinatorSettings() throws -> CoordinatorSettings {
