@@ -64,6 +64,9 @@ BEGIN
   IF raw_days < 1 OR lock_wait_ms < 1 THEN
     RAISE EXCEPTION 'raw_days and lock_wait_ms must be at least 1, not % and %', raw_days, lock_wait_ms;
   END IF;
+  IF NOT pg_try_advisory_xact_lock('@schema@.chat_telemetry_days'::regclass::oid::bigint) THEN
+    RAISE EXCEPTION 'another session drops old days' USING ERRCODE = 'lock_not_available';
+  END IF;
   SELECT d.day INTO dropped_day FROM @schema@.chat_telemetry_droppable_days(raw_days) AS d
   WHERE d.droppable_at <= now() ORDER BY d.day LIMIT 1;
   IF dropped_day IS NULL THEN
@@ -116,7 +119,7 @@ BEGIN
     RAISE EXCEPTION 'hour_days and row_limit must be at least 1, not % and %', hour_days, row_limit;
   END IF;
   IF NOT pg_try_advisory_xact_lock('@schema@.chat_telemetry_days'::regclass::oid::bigint) THEN
-    RAISE EXCEPTION 'another session deletes old rollups' USING ERRCODE = 'lock_not_available';
+    RAISE EXCEPTION 'another session drops old days' USING ERRCODE = 'lock_not_available';
   END IF;
   SELECT d.day INTO dropped_day FROM @schema@.chat_telemetry_days AS d
   WHERE d.dropped_at IS NOT NULL AND d.hours_dropped_at IS NULL AND (d.day + 1 + hour_days)::timestamptz <= now()
@@ -178,7 +181,7 @@ BEGIN
     RAISE EXCEPTION 'day_days and row_limit must be at least 1, not % and %', day_days, row_limit;
   END IF;
   IF NOT pg_try_advisory_xact_lock('@schema@.chat_telemetry_days'::regclass::oid::bigint) THEN
-    RAISE EXCEPTION 'another session deletes old rollups' USING ERRCODE = 'lock_not_available';
+    RAISE EXCEPTION 'another session drops old days' USING ERRCODE = 'lock_not_available';
   END IF;
   SELECT d.day INTO dropped_day FROM @schema@.chat_telemetry_days AS d
   WHERE d.hours_dropped_at IS NOT NULL AND d.settled_at IS NULL AND (d.day + 1 + day_days)::timestamptz <= now()
