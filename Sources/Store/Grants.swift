@@ -26,6 +26,7 @@ public struct Grants {
     ("chat_telemetry_dead_letters", "SELECT, INSERT, UPDATE, DELETE"),
     ("chat_telemetry_migrations", "SELECT"),
     ("chat_telemetry_totals", "SELECT"),
+    ("chat_telemetry_settled_rollups", "SELECT"),
     ("chat_telemetry_sketches", "SELECT"),
     ("chat_telemetry_day_sketch_deltas", "SELECT"),
     ("chat_telemetry_window_sums", "SELECT"),
@@ -43,6 +44,9 @@ public struct Grants {
     "chat_telemetry_ensure_days(date[])", "chat_telemetry_fold()",
     "chat_telemetry_settle_day_sketches()",
     "refresh_telemetry_summary_views(text, text)",
+    "chat_telemetry_droppable_days(integer)", "chat_telemetry_drop_raw_day(integer, integer)",
+    "chat_telemetry_drop_hour_rollups(integer, integer)",
+    "chat_telemetry_settle_day_rollups(integer, integer)",
   ]
 
   /// Gives a role what the worker needs, and no more. Whoever calls it must own the tables.
