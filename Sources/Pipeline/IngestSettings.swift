@@ -20,6 +20,8 @@ public struct IngestSettings: Sendable {
   /// Seconds that a stop may take.
   public var shutdownDeadlineSeconds: Int
   public var database: DatabaseSettings
+  /// What is read instead of what the group gives; nil for a live worker.
+  var replay: ReplayPart?
 
   public init(
     brokers: String, topics: [String], group: String, properties: KafkaProperties, start: StartPosition,
