@@ -28,6 +28,12 @@ struct Assignment {
   private(set) var failures = 0
 
   var hasMoved: Bool { progress.contains { $0.hasMoved } }
+  /// Whether a replay has committed everything up to the ends of its partitions; they have none otherwise.
+  var isDone: Bool { state == .active && progress.allSatisfy(\.isDone) }
+  /// What there is to fetch yet.
+  var unread: [TopicPartition] { progress.filter { !$0.isRead }.map(\.partition) }
+  /// What a replay has read to its end.
+  var read: [TopicPartition] { progress.filter(\.isRead).map(\.partition) }
 
   /// The group gave these partitions: their positions have to be read.
   mutating func own(_ partitions: [TopicPartition]) {
@@ -92,8 +98,10 @@ struct Assignment {
     progress.indices.compactMap { place in
       let partition = progress[place].partition.name
       return progress[place].handOver(heldFrom: held[partition]).map { move in
-        PositionAdvance(
+        var advance = PositionAdvance(
           partition: partition, from: move.from, to: move.to, lastRecordTimestampMs: move.lastTimestampMs)
+        advance.passed.missing = move.missing
+        return advance
       }
     }
   }

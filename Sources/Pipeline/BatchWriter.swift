@@ -13,6 +13,8 @@ public struct DatabaseSettings: Sendable {
   public var group: String
   /// Committed keys that are remembered, in events.
   public var recentKeys: Int
+  /// The backfill that the batches belong to; nil for a live worker.
+  var claim: BackfillClaim?
 
   public init(connection: ConnectionOptions, schema: Schema, group: String, recentKeys: Int) {
     self.connection = connection
@@ -59,7 +61,7 @@ actor BatchWriter {
   }
 
   /// Writes a batch. Tries again for as long as the environment is at fault.
-  /// - Throws: `SchemaRefusesRows`; as every call on the first connection, `SchemaNotMigrated` and `MigrationError`.
+  /// - Throws: `SchemaRefusesRows`, `BackfillTakenOver`; as every call on the first connection, `SchemaNotMigrated` and `MigrationError`.
   func write(_ batch: IngestBatch) async throws -> Outcome {
     var attempted: BatchSummary?
     defer { deadLetters?.forget() }
@@ -154,7 +156,7 @@ actor BatchWriter {
     }
     let made = BatchStore(
       connection: connection, options: settings.connection, schema: settings.schema, group: settings.group,
-      recentKeys: settings.recentKeys,
+      recentKeys: settings.recentKeys, claim: settings.claim,
       onHolderEnded: { [observer] pid, heldSeconds in
         observer.emit(DatabaseEvent.blockerEnded(pid: Int(pid), heldSeconds: heldSeconds))
       })

@@ -19,12 +19,14 @@ public final class Ingest: Sendable {
     self.health = health
   }
 
-  /// Consumes until `stop` is called or something is beyond repair.
-  /// - Throws: `KafkaError`, `PositionError`, `SchemaRefusesRows`, `SchemaNotMigrated`, `MigrationError`.
+  /// Consumes until `stop` is called, a replay has reached its ends, or something is beyond repair.
+  /// - Throws: `KafkaError`, `PositionError`, `SchemaRefusesRows`, `SchemaNotMigrated`, `MigrationError`,
+  ///   `BackfillTakenOver`.
   public func run() async throws {
     let ends = PartitionEnds()
     let monitor = LagMonitor(settings: settings, ends: ends)
-    let monitoring = Task { await monitor.run() }
+    // A replay's distance to the end of its partitions is no lag.
+    let monitoring = Task { if settings.replay == nil { await monitor.run() } }
     let runner = LoopRunner()
     let result: Result<Void, any Error>
     do {
@@ -37,7 +39,8 @@ public final class Ingest: Sendable {
     try result.get()
   }
 
-  /// Asks for a clean end: what is in hand is written and committed, then the group is left. From any thread.
+  /// Asks for a clean end: what is in hand is written and committed, then the group is left, if one was joined. From
+  /// any thread.
   public func stop() { mailbox.put(.stop) }
 }
 

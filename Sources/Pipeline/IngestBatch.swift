@@ -24,6 +24,8 @@ final class IngestBatch: @unchecked Sendable {
     var skipped = 0
     /// Events that the batch held already.
     var repeated = 0
+    /// Stamped outside the times that are replayed.
+    var outOfRange = 0
   }
 
   init() { events = EventBatch() }
@@ -38,6 +40,17 @@ final class IngestBatch: @unchecked Sendable {
     count(partitionIndex: partitionIndex) {
       $0.records += 1
       $0.valueBytes += bytes
+    }
+  }
+
+  /// Tells each move what it passes that is neither a row nor a dead letter.
+  func completeAdvances() {
+    for index in advances.indices {
+      guard let place = events.partitions.firstIndex(of: advances[index].partition), place < counts.count
+      else { continue }
+      advances[index].passed.skipped = counts[place].skipped
+      advances[index].passed.repeated = counts[place].repeated
+      advances[index].passed.outOfRange = counts[place].outOfRange
     }
   }
 

@@ -25,6 +25,12 @@ extension IngestLoop {
     requestPositions()
   }
 
+  /// A replay's partitions, which no group gives or takes.
+  func own(_ partitions: [TopicPartition]) {
+    assignment.own(partitions)
+    requestPositions()
+  }
+
   /// Somebody else moved the positions: reads them anew and goes on from there.
   func reloadPositions(why: String) throws {
     discardBatch(why: why)
@@ -66,11 +72,12 @@ extension IngestLoop {
   /// Completes the positions where there are none yet, or begins to fetch.
   func positionsLoaded(_ stored: [TopicPartitionName: StoredPosition]) throws {
     guard !assignment.partitions.isEmpty else { return }
-    let finder = StartPositions(consumer: consumer, start: settings.start)
+    let finder = StartPositions(consumer: consumer, start: settings.start, ends: replay?.ends ?? [:])
     do {
       let clusterID = try consumer.clusterID(timeoutMs: finder.timeoutMs)
       try finder.refuseOtherCluster(stored, clusterID: clusterID)
-      let starts = try finder.missing(owned: assignment.partitions, stored: stored)
+      // A replay's were entered with its job.
+      let starts = replay == nil ? try finder.missing(owned: assignment.partitions, stored: stored) : [:]
       if !starts.isEmpty { return insert(starts, clusterID: clusterID) }
       let progress = try finder.resume(owned: assignment.partitions, stored: stored)
       try begin(progress)
@@ -98,13 +105,14 @@ extension IngestLoop {
   }
 
   private func begin(_ progress: [PartitionProgress]) throws {
-    let offsets = progress.map { PartitionOffset($0.partition, offset: $0.next) }
+    let offsets = progress.filter { !$0.isRead }.map { PartitionOffset($0.partition, offset: $0.next) }
     // False when the group has changed its mind meanwhile; polling will tell.
     guard try consumer.assign(offsets) else { return }
     for each in progress where each.hasMoved {
       observer.emit(ConsumerEvent.offsetGap(each.partition.label, from: each.stored, to: each.next))
     }
     assignment.activate(progress)
+    silenced = Set(assignment.read)
     health.report("kafka", .ok)
   }
 
@@ -125,6 +133,9 @@ extension IngestLoop {
   /// - Throws: `KafkaError`, `PositionError`.
   private func goOn(_ partition: TopicPartition, from position: Int64) throws {
     let watermarks = try consumer.watermarks(of: partition, timeoutMs: 5_000)
+    if let end = replay?.ends[partition], end > watermarks.high {
+      throw PositionError.endIsGone(partition: partition, end: end, found: watermarks.high)
+    }
     guard position <= watermarks.high else {
       observer.emit(
         ConsumerEvent.positionBeyondEnd(partition.label, position: position, end: watermarks.high))
@@ -170,6 +181,7 @@ extension IngestLoop {
     let limitMs = Int64(settings.shutdownDeadlineSeconds) * 1_000
     try writeWhatIsInHand(deadlineMs: SteadyClock.nowMs() + limitMs * 7 / 10)
     inFlight?.cancel()
+    guard replay == nil else { return }
     observer.emit(ConsumerEvent.revoked(assignment.partitions.map(\.label), lost: false))
     try consumer.unassign()
   }

@@ -14,7 +14,8 @@ enum LoopMessage: Sendable {
   case positions(Result<[TopicPartitionName: StoredPosition]?, any Error>, assignment: Int)
 }
 
-/// Polls records into a batch, hands batches to the writer and follows the group's rebalances.
+/// Polls records into a batch, hands batches to the writer and follows the group's rebalances. A replay's partitions
+/// are its own from the start, and it ends by itself.
 ///
 /// Everything here happens on one thread, which polls; the database is on another one, so that a slow database never
 /// keeps this one from polling and never costs the membership.
@@ -26,6 +27,8 @@ final class IngestLoop {
   let writer: BatchWriter
   let mailbox: Mailbox<LoopMessage>
   let ends: PartitionEnds
+  /// Nil for a live worker.
+  let replay: ReplayPart?
   private let limits: BatchLimits
 
   private var intake: RecordIntake
@@ -41,6 +44,8 @@ final class IngestLoop {
 
   var assignment = Assignment()
   private var isPaused = false
+  /// Partitions that a replay has read to their ends and does not fetch any more.
+  var silenced: Set<TopicPartition> = []
   /// Since when the batch has been full while the writer was busy.
   private var fullSinceMs: Int64?
   private var isStopping = false
@@ -68,10 +73,11 @@ final class IngestLoop {
     self.health = health
     self.mailbox = mailbox
     self.ends = ends
+    replay = settings.replay
     progressReport = ProgressReport(observer: observer, ends: ends)
     limits = BatchLimits(
       events: settings.batchEvents, bytes: settings.batchBytes, flushMs: Int64(settings.flushMs))
-    intake = RecordIntake(rules: settings.rules)
+    intake = RecordIntake(rules: settings.rules, times: replay?.times ?? .all)
     writer = BatchWriter(
       settings: settings.database, deadLetters: settings.deadLetterTopicSettings, observer: observer,
       health: health)
@@ -89,10 +95,11 @@ final class IngestLoop {
       loading?.cancel()
       consumer.close(timeoutMs: 2_000)
     }
-    try consumer.subscribe(settings.topics)
+    if let replay { own(replay.partitions) } else { try consumer.subscribe(settings.topics) }
     while true {
       for message in mailbox.takeAll() { try handle(message) }
       if isStopping { return try drain() }
+      if replay != nil && assignment.isDone { return }
       try loadPositionsIfDue()
       handOverIfDue()
       try pollRound()
@@ -111,18 +118,43 @@ final class IngestLoop {
     guard !isFull else { return try waitForWriter() }
     fullSinceMs = nil
     try resumeIfPaused()
+    guard let pace = replay?.pace else {
+      _ = try pollRecords(upTo: Self.pollsPerRound)
+      return try stopReading()
+    }
+    let granted = pace.take(Self.pollsPerRound)
+    if granted == 0 { return mailbox.wait(upTo: .milliseconds(min(pace.waitMs, Int64(Self.longestPollMs)))) }
+    pace.giveBack(granted - (try pollRecords(upTo: granted)))
+    try stopReading()
+  }
+
+  /// Returns how many records came.
+  private func pollRecords(upTo limit: Int) throws -> Int {
     var timeoutMs = pollTimeoutMs
     let nowMicros = WallClock.now()
-    for _ in 0..<Self.pollsPerRound {
+    var records = 0
+    while records < limit {
       let result = consumer.poll(timeoutMs: timeoutMs) { take($0, nowMicros) }
       timeoutMs = 0
       if result == .record {
-        if isFull { return }
+        records += 1
+        if isFull { return records }
         continue
       }
-      if result == .timeout { return }
+      if result == .timeout { return records }
       try handle(result)
     }
+    return records
+  }
+
+  /// Fetches no more of what a replay has read to its end.
+  private func stopReading() throws {
+    guard replay != nil else { return }
+    let read = assignment.read.filter { !silenced.contains($0) }
+    if !read.isEmpty { try consumer.pause(read) }
+    silenced.formUnion(read)
+    // Behind the last record may be a hole, or nothing at all: the move alone makes a batch.
+    if batchSinceMs == nil && assignment.hasMoved { batchSinceMs = SteadyClock.nowMs() }
   }
 
   private var pollTimeoutMs: Int32 {
@@ -140,7 +172,7 @@ final class IngestLoop {
   /// By what the last fetch said.
   private func recordsBehind() -> Int64 {
     assignment.progress.reduce(0) { sum, each in
-      sum + max(0, (consumer.cachedWatermarks(of: each.partition)?.high ?? 0) - each.next)
+      sum + max(0, min(consumer.cachedWatermarks(of: each.partition)?.high ?? 0, each.end) - each.next)
     }
   }
 
@@ -173,7 +205,7 @@ final class IngestLoop {
 
   private func resumeIfPaused() throws {
     guard isPaused else { return }
-    try consumer.resume(assignment.partitions)
+    try consumer.resume(assignment.unread)
     isPaused = false
   }
 
@@ -203,6 +235,7 @@ final class IngestLoop {
     assert(inFlight == nil, "one batch at a time is written")
     let handed = batch
     handed.advances = assignment.handOver(heldFrom: intake.firstHeld)
+    handed.completeAdvances()
     handed.assignment = assignment.number
     batchesWithSources = max(0, batchesWithSources - 1)
     batch = spare ?? IngestBatch()
@@ -291,6 +324,7 @@ final class IngestLoop {
 
   private func acknowledge(_ advances: [PositionAdvance]) {
     assignment.acknowledge(advances)
+    if let replay { return replay.progress.committed(advances) }
     let offsets = advances.map {
       PartitionOffset(
         TopicPartition(topic: $0.partition.topic, partition: $0.partition.partition), offset: $0.to)

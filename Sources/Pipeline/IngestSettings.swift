@@ -22,6 +22,8 @@ public struct IngestSettings: Sendable {
   public var database: DatabaseSettings
   /// A topic that dead letters are copied to, besides their table; nil is none.
   public var deadLetterTopic: String?
+  /// What is read instead of what the group gives; nil for a live worker.
+  var replay: ReplayPart?
 
   public init(
     brokers: String, topics: [String], group: String, properties: KafkaProperties, start: StartPosition,

@@ -4,11 +4,14 @@ import Telemetry
 /// Takes records into a batch: the way of an event from its bytes to columns.
 struct RecordIntake: ~Copyable {
   private var decoder: EventDecoder
+  private let times: RecordTimeRange
   /// Records that found no place in the batch; they come first in the next one.
   private(set) var held: [HeldRecord] = []
 
-  init(rules: DecodingRules) {
+  /// - Parameter times: Records stamped outside are counted and passed over.
+  init(rules: DecodingRules, times: RecordTimeRange = .all) {
     decoder = EventDecoder(rules: rules)
+    self.times = times
   }
 
   /// Takes one record. A record that would make the batch touch too many days is held back, and with it those that follow.
@@ -60,10 +63,11 @@ struct RecordIntake: ~Copyable {
   ) -> Bool {
     let events = batch.events
     let index = events.partitionIndex(topic: from.topic, partition: from.partition)
-    guard let value else {
+    let isInRange = times.contains(from.timestampMs)
+    guard isInRange, let value else {
       if let headers { events.sources.truncate(to: headers.offset) }
-      batch.countRecord(partitionIndex: index, bytes: 0)
-      batch.count(partitionIndex: index) { $0.skipped += 1 }
+      batch.countRecord(partitionIndex: index, bytes: value?.count ?? 0)
+      batch.count(partitionIndex: index) { if isInRange { $0.skipped += 1 } else { $0.outOfRange += 1 } }
       return true
     }
     let source = events.retain(

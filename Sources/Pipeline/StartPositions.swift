@@ -14,6 +14,10 @@ public enum StartPosition: Equatable, Sendable {
 public enum PositionError: Error, Equatable, CustomStringConvertible {
   case beyondEnd(partition: TopicPartition, position: Int64, end: Int64)
   case otherCluster(partition: TopicPartition, stored: String, found: String)
+  /// A backfill was to read further than the partition goes now.
+  case endIsGone(partition: TopicPartition, end: Int64, found: Int64)
+  /// A backfill's position was deleted.
+  case positionIsGone(partition: TopicPartition)
 
   public var description: String {
     switch self {
@@ -24,6 +28,12 @@ public enum PositionError: Error, Equatable, CustomStringConvertible {
     case .otherCluster(let partition, let stored, let found):
       "the stored position of \(partition) belongs to the Kafka cluster \(stored), but the brokers are of cluster "
         + "\(found): check kafka.brokers, or use another kafka.group for the new cluster"
+    case .endIsGone(let partition, let end, let found):
+      "\(partition) was to be replayed up to offset \(end), but it ends at \(found) now: was the topic deleted and "
+        + "made anew? Nothing more was read. Start another backfill under another --job"
+    case .positionIsGone(let partition):
+      "the backfill's position of \(partition) is gone from chat_telemetry_offsets: start another backfill under "
+        + "another --job; what is stored adds nothing when it is replayed"
     }
   }
 }
@@ -32,6 +42,8 @@ public enum PositionError: Error, Equatable, CustomStringConvertible {
 struct StartPositions {
   let consumer: Consumer
   let start: StartPosition
+  /// Where partitions that are replayed end; the others have no end.
+  var ends: [TopicPartition: Int64] = [:]
   /// For each question to the brokers, in milliseconds.
   let timeoutMs: Int32 = 5_000
 
@@ -87,15 +99,19 @@ struct StartPositions {
   ) throws -> [PartitionProgress] {
     try owned.map { partition in
       guard let position = stored[partition.name] else {
-        preconditionFailure("\(partition) has no position although all were inserted")
+        throw PositionError.positionIsGone(partition: partition)
       }
       let watermarks = try consumer.watermarks(of: partition, timeoutMs: timeoutMs)
+      let end = ends[partition]
+      if let end, end > watermarks.high, end > position.nextOffset {
+        throw PositionError.endIsGone(partition: partition, end: end, found: watermarks.high)
+      }
       guard position.nextOffset <= watermarks.high else {
         throw PositionError.beyondEnd(
           partition: partition, position: position.nextOffset, end: watermarks.high)
       }
       return PartitionProgress(
-        partition: partition, stored: position.nextOffset, next: watermarks.low)
+        partition: partition, stored: position.nextOffset, next: watermarks.low, end: end ?? .max)
     }
   }
 }

@@ -38,11 +38,12 @@ public final class BatchStore {
   public let connection: Connection
   let schema: Schema
   let group: String
+  private let claim: BackfillClaim?
   private var recent: RecentKeys
   /// Days whose partitions are known to be there.
   private var readyDays: Set<Int32> = []
   /// Whether so many keys of the last batch were stored before that asking first is cheaper.
-  private var repeatsAbound = false
+  private var repeatsAbound: Bool
 
   /// Longest wait for a lock, in milliseconds, before the transaction is given up and tried again.
   static let lockTimeoutMs = 30_000
@@ -55,14 +56,19 @@ public final class BatchStore {
   public private(set) var lastAttempt: BatchSummary?
 
   /// Takes over an open connection. `recentKeys` bounds the memory of committed keys, in events; a worker that holds a
-  /// lock we wait for and has been silent within a transaction older than `holderAgeSeconds` is ended.
+  /// lock we wait for and has been silent within a transaction older than `holderAgeSeconds` is ended. With a `claim` the
+  /// batches are a backfill's: each is counted for the job, and refused once another process has taken that up.
   public init(
     connection: Connection, options: ConnectionOptions, schema: Schema, group: String, recentKeys: Int,
-    holderAgeSeconds: Int32 = 10, onHolderEnded: @escaping (_ pid: Int64, _ heldSeconds: Double) -> Void
+    claim: BackfillClaim? = nil, holderAgeSeconds: Int32 = 10,
+    onHolderEnded: @escaping (_ pid: Int64, _ heldSeconds: Double) -> Void
   ) {
     self.connection = connection
     self.schema = schema
     self.group = group
+    self.claim = claim
+    // What is replayed is mostly stored.
+    repeatsAbound = claim != nil
     recent = RecentKeys(generationSize: max(1, recentKeys / 2))
     let holder = StalledHolder(
       options: options, minimumAgeSeconds: holderAgeSeconds, onEnded: onHolderEnded)
@@ -76,8 +82,8 @@ public final class BatchStore {
   ///   - nowMicros: Now, in microseconds since the Unix epoch: decides which days are made ahead.
   ///   - beforeCommit: Called within the transaction with the dead letters that it found, before anything that others
   ///     wait for is locked. When it throws, nothing is written.
-  /// - Throws: `PostgresError` when nothing was committed as far as is known, `SchemaRefusesRows`, and what
-  ///   `beforeCommit` throws.
+  /// - Throws: `PostgresError` when nothing was committed as far as is known, `SchemaRefusesRows`, `BackfillTakenOver`,
+  ///   and what `beforeCommit` throws.
   public func write(
     _ batch: EventBatch, advances: [PositionAdvance], nowMicros: Int64,
     beforeCommit: (_ late: [DeadLetter]) throws -> Void = { _ in }
@@ -87,7 +93,7 @@ public final class BatchStore {
       try ensureDays(batch.days, nowMicros: nowMicros)
       let transaction = IngestTransaction(
         connection: connection, schema: schema, group: group, batch: batch, advances: advances,
-        nowMicros: nowMicros)
+        nowMicros: nowMicros, claim: claim)
       var rows = RecentSplit(batch, recent)
       let outcome = try transaction.run(&rows, probeFirst: repeatsAbound) { summary in
         try beforeCommit(summary.lateDeadLetters)

@@ -24,6 +24,8 @@ public struct Grants {
     ("chat_telemetry_pending_batches", "SELECT, INSERT, DELETE"),
     ("chat_telemetry_offsets", "SELECT, INSERT, UPDATE, DELETE"),
     ("chat_telemetry_dead_letters", "SELECT, INSERT, UPDATE, DELETE"),
+    ("chat_telemetry_backfill_jobs", "SELECT, INSERT, UPDATE, DELETE"),
+    ("chat_telemetry_backfill_partitions", "SELECT, INSERT, UPDATE, DELETE"),
     ("chat_telemetry_migrations", "SELECT"),
     ("chat_telemetry_totals", "SELECT"),
     ("chat_telemetry_settled_rollups", "SELECT"),

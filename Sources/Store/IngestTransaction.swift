@@ -9,6 +9,8 @@ struct IngestTransaction {
   let batch: EventBatch
   let advances: [PositionAdvance]
   let nowMicros: Int64
+  /// The backfill whose batch this is; nil for a live worker's.
+  var claim: BackfillClaim?
 
   /// Every transaction says how long it may wait; nothing is left to the session, which may be a pooler's.
   static var timeouts: Statement {
@@ -21,6 +23,7 @@ struct IngestTransaction {
 
   /// Writes the rows that are new and moves the positions, or writes nothing. Before the last flight, which ends with
   /// the COMMIT, it tells what is going to be committed; an error then keeps it from that.
+  /// - Throws: `PostgresError`, `SchemaRefusesRows`, `BackfillTakenOver`, and what `beforeCommit` throws.
   func run(
     _ rows: inout RecentSplit, probeFirst: Bool, beforeCommit: (BatchSummary) throws -> Void
   ) throws -> WriteOutcome {
@@ -60,7 +63,7 @@ struct IngestTransaction {
     summary.refused = writer.refused.reduce(into: [:]) { $0[$1.error.sqlState?.code ?? "", default: 0] += 1 }
     summary.copySeconds = (copied - began).seconds
     try beforeCommit(summary)
-    try close(deltas, stored: rows.stored.count, late: late)
+    try close(deltas, stored: rows.stored.count, summary)
     summary.commitSeconds = (clock.now - copied).seconds
     return .committed(summary)
   }
@@ -80,12 +83,13 @@ struct IngestTransaction {
   /// Begins the transaction, locks the positions and, where there are rows, the raw table: before the marks of dropped
   /// days are read, so that retention and ingest see one order. The table only: a day that no row is for may go
   /// meanwhile.
-  private func open() throws(PostgresError) -> Opened {
+  private func open() throws -> Opened {
     var flight = [
       Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
       Self.timeouts,
       Positions.lockStatement(schema, group: group, advances),
     ]
+    if let claim { flight.append(claim.lockStatement(schema)) }
     if batch.count > 0 {
       flight.append(
         Statement(
@@ -94,11 +98,13 @@ struct IngestTransaction {
       flight.append(Statement("SAVEPOINT raw", operation: "set a savepoint"))
     }
     let results = try connection.pipeline(flight)
+    if let claim, results[3].rows.first?.int(0) != claim.run { throw BackfillTakenOver(job: claim.job) }
     var positions: [TopicPartitionName: Int64] = [:]
     for row in results[2].rows {
       positions[TopicPartitionName(topic: row.text(0), partition: Int32(row.int(1)))] = row.int(2)
     }
-    let dropped = batch.count > 0 ? results[4].rows.map { Int32($0.int(0)) } : []
+    // The marks are the last result but the savepoint's.
+    let dropped = batch.count > 0 ? results[results.count - 2].rows.map { Int32($0.int(0)) } : []
     return Opened(positions: positions, droppedDays: Set(dropped))
   }
 
@@ -136,12 +142,14 @@ struct IngestTransaction {
 
   // MARK: Closing: everything that is left, in one flight
 
-  private func close(_ deltas: RollupDeltas, stored: Int, late: [DeadLetter]) throws(PostgresError) {
-    var flight = DeadLetterInsert(schema: schema).statements(batch.deadLetters + late)
+  private func close(_ deltas: RollupDeltas, stored: Int, _ summary: BatchSummary) throws(PostgresError) {
+    let letters = batch.deadLetters + summary.lateDeadLetters
+    var flight = DeadLetterInsert(schema: schema).statements(letters)
     if stored > 0 {
       flight.append(pendingStatement(events: stored, deltaRows: deltas.summaries.count))
     }
     flight.append(Positions.advanceStatement(schema, group: group, advances))
+    if let claim { flight.append(claim.countStatement(schema, backfillCounts(summary, letters))) }
     if stored > 0 {
       flight += RollupUpserts(schema: schema, batch: batch).statements(deltas)
     }
@@ -156,6 +164,27 @@ struct IngestTransaction {
     return Statement(
       "INSERT INTO \(schema.pendingBatchesTable) (events, delta_rows) VALUES ($1, $2)", parameters,
       operation: "note what is pending")
+  }
+
+  /// What became of the batch's records, for each partition that moves.
+  private func backfillCounts(
+    _ summary: BatchSummary, _ letters: [DeadLetter]
+  ) -> [(TopicPartitionName, BackfillCounts)] {
+    let deadLetters = Dictionary(
+      grouping: letters, by: { TopicPartitionName(topic: $0.topic, partition: $0.partition) })
+    return advances.map { advance in
+      var counts = BackfillCounts()
+      if let index = batch.partitions.firstIndex(of: advance.partition) {
+        counts.stored = Int64(summary.stored[index])
+        counts.duplicate = Int64(summary.duplicates[index])
+      }
+      counts.duplicate += Int64(advance.passed.repeated)
+      counts.deadLetter = Int64(deadLetters[advance.partition]?.count ?? 0)
+      counts.skipped = Int64(advance.passed.skipped)
+      counts.outOfRange = Int64(advance.passed.outOfRange)
+      counts.missing = advance.passed.missing
+      return (advance.partition, counts)
+    }
   }
 
   /// Events older than the longest trailing window, and a day to spare, move no window.

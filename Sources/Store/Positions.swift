@@ -18,6 +18,8 @@ public struct PositionAdvance: Equatable, Sendable {
   public var to: Int64
   /// Kafka's timestamp of the last record, in milliseconds since the Unix epoch; nil when no record had one.
   public var lastRecordTimestampMs: Int64?
+  /// What the move passes that is neither a row nor a dead letter of the batch.
+  public var passed = PassedRecords()
 
   public init(partition: TopicPartitionName, from: Int64, to: Int64, lastRecordTimestampMs: Int64?) {
     self.partition = partition
@@ -25,6 +27,20 @@ public struct PositionAdvance: Equatable, Sendable {
     self.to = to
     self.lastRecordTimestampMs = lastRecordTimestampMs
   }
+}
+
+/// Records that a batch moves past without keeping anything of them.
+public struct PassedRecords: Equatable, Sendable {
+  /// Tombstones.
+  public var skipped = 0
+  /// Events that the batch held already.
+  public var repeated = 0
+  /// Stamped outside the times that a backfill replays.
+  public var outOfRange = 0
+  /// Offsets that the broker had deleted.
+  public var missing: Int64 = 0
+
+  public init() {}
 }
 
 /// The consumer positions of one group, which Postgres holds. Not Sendable: as its connection, for one thread.

@@ -37,6 +37,8 @@ public struct Schema: Sendable, Equatable {
   public var summaryDeltasTable: String { table("chat_telemetry_summary_deltas") }
   public var windowDeltasTable: String { table("chat_telemetry_window_deltas") }
   public var pendingBatchesTable: String { table("chat_telemetry_pending_batches") }
+  public var backfillJobsTable: String { table("chat_telemetry_backfill_jobs") }
+  public var backfillPartitionsTable: String { table("chat_telemetry_backfill_partitions") }
   public var migrationsTable: String { table("chat_telemetry_migrations") }
 
   /// A table, view or function of this schema.
@@ -58,6 +60,7 @@ public struct Schema: Sendable, Equatable {
     (2, "summary_state", PackageResources.migration_0002_summary_state_sql),
     (3, "fold", PackageResources.migration_0003_fold_sql),
     (4, "summary_views", PackageResources.migration_0004_summary_views_sql),
+    (5, "backfill", PackageResources.migration_0005_backfill_sql),
     (6, "retention", PackageResources.migration_0006_retention_sql),
   ]
 }

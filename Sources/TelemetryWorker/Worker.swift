@@ -6,7 +6,6 @@ import Pipeline
 import Postgres
 import Store
 import Telemetry
-import UnixSignals
 
 /// The running worker: one `run` assembles its parts and takes them down again.
 struct Worker {
@@ -29,8 +28,7 @@ struct Worker {
 
   /// Works until SIGTERM or SIGINT, or until something is beyond repair.
   func run() async throws {
-    // First of all: as process 1 of a container a signal without a handler would be ignored, elsewhere it would kill.
-    let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+    let signals = await StopSignals()
     let observer = Observer(metrics: metrics, logger: logger)
     let server = MonitoringServer(
       host: settings.http.host, port: UInt16(settings.http.port), title: "telemetry-worker",
@@ -46,7 +44,10 @@ struct Worker {
         "group": "\(settings.kafka.group)", "role": "\(role.rawValue)",
       ])
     let stop = StopRequest { ingest.stop() }
-    let obeying = Task { await obey(signals, stop) }
+    let deadlineSeconds = settings.ingest.shutdownDeadlineSeconds
+    let obeying = Task { [logger] in
+      await signals.obey(deadlineSeconds: deadlineSeconds, lateCode: 0, logger: logger) { stop.request() }
+    }
     let coordinating = Task { if role != .consumer { await coordinator.run() } }
     let result: Result<Void, any Error>
     do {
@@ -80,28 +81,6 @@ struct Worker {
       try settings.storeSchema().refuseUnlessMigrated(Connection(settings.connectionOptions))
     } catch let error as PostgresError where error.isEnvironment {
       logger.warning("the schema could not be checked", metadata: ["reason": "\(error)"])
-    }
-  }
-
-  /// The first signal asks for a clean stop, which has until the deadline; the second one ends the process at once.
-  private func obey(_ signals: UnixSignalsSequence, _ stop: StopRequest) async {
-    let deadline = settings.ingest.shutdownDeadlineSeconds
-    var isStopping = false
-    for await signal in signals {
-      if isStopping {
-        logger.warning("second signal: ending at once", metadata: ["signal": "\(signal)"])
-        exit(Exit.failed)
-      }
-      isStopping = true
-      logger.info("stopping", metadata: ["signal": "\(signal)", "deadline_seconds": "\(deadline)"])
-      stop.request()
-      // Not a Task: the shared pool may be busy, and the deadline holds all the same.
-      let watchdog = Thread { [logger] in
-        Thread.sleep(forTimeInterval: Double(deadline) * 0.95)
-        logger.warning("the deadline is over; what was not committed will be read again")
-        exit(0)
-      }
-      watchdog.start()
     }
   }
 }

@@ -129,7 +129,9 @@ struct ProcessTests {
 
 extension Stage {
   /// Starts a worker process on this stage.
-  func start(_ variables: [String: String] = [:]) throws -> WorkerProcess {
+  func start(
+    _ variables: [String: String] = [:], arguments: [String] = ["run"]
+  ) throws -> WorkerProcess {
     // Less than the mock cluster's first wait of 3 s, and no member could ever join it.
     let properties = ["session.timeout.ms=3500", "heartbeat.interval.ms=200"]
     let environment = [
@@ -140,7 +142,7 @@ extension Stage {
       "TELEMETRY_INGEST_BATCH_EVENTS": "300", "TELEMETRY_INGEST_FLUSH_MS": "50",
       "PGAPPNAME": backends,
     ]
-    return try WorkerProcess(["run"], environment: environment.merging(variables) { $1 })
+    return try WorkerProcess(arguments, environment: environment.merging(variables) { $1 })
   }
 
   /// Whether a worker waits for a lock that somebody else holds.

@@ -7,6 +7,9 @@ enum Console {
   /// Text with a line end on standard error.
   static func note(_ text: String) { write(text + "\n", to: .standardError) }
 
+  /// A line on the terminal at standard error in place of the one before; an empty one takes that away.
+  static func status(_ line: String) { write("\r" + line + "\u{1B}[K", to: .standardError) }
+
   /// Prints a value as JSON for programs: keys in order, slashes as they are, one line end.
   static func printJSON(_ value: some Encodable) throws {
     print(try json(value))

@@ -3,6 +3,8 @@ import ArgumentParser
 /// The exit codes of every command. Usage errors are ArgumentParser's own, 64.
 enum Exit {
   static let failed: Int32 = 1
+  /// EX_TEMPFAIL of sysexits.h: stopped on the way; the same command goes on.
+  static let stopped: Int32 = 75
   /// EX_CONFIG of sysexits.h: the settings are wrong.
   static let config: Int32 = 78
 }
