@@ -21,7 +21,8 @@ struct TelemetryWorker: AsyncParsableCommand {
     subcommands: [
       RunCommand.self, MigrateCommand.self, CheckCommand.self, StatusCommand.self, RefreshCommand.self,
       RunCommand.self, MigrateCommand.self, CheckCommand.self, StatusCommand.self, RefreshCommand.self,
-      VerifyCommand.self, DeadLettersCommand.self, HealthCommand.self, GenerateCommand.self, DemoCommand.self,
+      VerifyCommand.self, RebuildCommand.self, DeadLettersCommand.self, HealthCommand.self,
+      GenerateCommand.self, DemoCommand.self,
     ])
 
   static func main() async {
