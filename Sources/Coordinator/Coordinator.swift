@@ -3,7 +3,8 @@ import Postgres
 import Store
 import Threads
 
-/// Folds and refreshes while it holds the lease; otherwise waits to take it over. One of it runs in every replica.
+/// Folds, refreshes and drops what is old while it holds the lease; otherwise waits to take it over. One of it runs in
+/// every replica.
 ///
 /// Works on a thread of its own, for every call to the database blocks.
 public actor Coordinator {
@@ -16,11 +17,11 @@ public actor Coordinator {
   private var connection: Connection?
   private var isLeader = false
   private var histories: [SummaryView: RefreshHistory] = [:]
+  private var retention: RetentionStage
   private var round = 0
   /// Rounds that failed in a row.
   private var failures = 0
 
-  private static let roundsBetweenTrims = 3_600
   /// Between two looks of a replica that does not lead, for its metrics.
   private static let roundsBetweenLooks = 5
 
@@ -28,6 +29,7 @@ public actor Coordinator {
     self.settings = settings
     self.observer = observer
     self.health = health
+    retention = RetentionStage(settings.retention, observer: observer)
   }
 
   /// Coordinates until the task is cancelled; then gives the lease up, so that another replica takes it at once.
@@ -64,7 +66,7 @@ public actor Coordinator {
       if state.pendingDeltaRows >= settings.foldAtDeltaRows { try fold(summaries) }
       if state.daySketchDeltas >= settings.settleAtDaySketches { try summaries.settleDaySketches() }
     }
-    if round % Self.roundsBetweenTrims == 0 { try summaries.trimRefreshLog(days: settings.refreshLogDays) }
+    try retention.takeStep(Retention(connection: connection, schema: settings.schema))
   }
 
   /// What is true of all workers: every replica shows it, so that an alert need not know which one leads, nor which one
@@ -93,6 +95,8 @@ public actor Coordinator {
     guard leads != isLeader else { return }
     isLeader = leads
     round = 0
+    // Whatever another replica did meanwhile: a new leader looks at everything.
+    retention = RetentionStage(settings.retention, observer: observer)
     observer.emit(RefreshEvent.leadership(leads, why: why))
   }
 

@@ -6,8 +6,7 @@ public struct CoordinatorSettings: Sendable {
   public var connection: ConnectionOptions
   public var schema: Schema
   public var trigger: RefreshTrigger
-  /// Days that the refresh log is kept; 0 keeps all.
-  public var refreshLogDays: Int
+  public var retention: RetentionSettings
   /// Tells this process from other replicas, e.g. host name, process id and something random.
   public var holder: String
   /// Between two looks at what is pending and at the clock; several of them fit into the lease.
@@ -20,14 +19,14 @@ public struct CoordinatorSettings: Sendable {
   public var settleAtDaySketches: Int64
 
   public init(
-    connection: ConnectionOptions, schema: Schema, trigger: RefreshTrigger, refreshLogDays: Int,
+    connection: ConnectionOptions, schema: Schema, trigger: RefreshTrigger, retention: RetentionSettings,
     holder: String, pace: Duration = .seconds(1), leaseSeconds: Int32 = 10, foldAtDeltaRows: Int64 = 200_000,
     settleAtDaySketches: Int64 = 100_000
   ) {
     self.connection = connection
     self.schema = schema
     self.trigger = trigger
-    self.refreshLogDays = refreshLogDays
+    self.retention = retention
     self.holder = holder
     self.pace = pace
     self.leaseSeconds = leaseSeconds

@@ -59,6 +59,7 @@ public struct Observer: Sendable {
   public func emit(_ event: IngestEvent) { take(event) }
   public func emit(_ event: DatabaseEvent) { take(event) }
   public func emit(_ event: RefreshEvent) { take(event) }
+  public func emit(_ event: RetentionEvent) { take(event) }
 
   private func take(_ event: some WorkerEvent) {
     event.record(in: metrics)

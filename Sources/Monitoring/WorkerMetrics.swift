@@ -21,6 +21,7 @@ public struct WorkerMetrics: Sendable {
   public let consumer: ConsumerMetrics
   public let ingest: IngestMetrics
   public let refresh: RefreshMetrics
+  public let retention: RetentionMetrics
 
   /// - Parameter version: the program's version, shown by `build_info`.
   public init(version: String) {
@@ -28,6 +29,7 @@ public struct WorkerMetrics: Sendable {
     consumer = ConsumerMetrics(registry)
     ingest = IngestMetrics(registry)
     refresh = RefreshMetrics(registry)
+    retention = RetentionMetrics(registry)
     registry.gauges("build_info", help: "The version that runs; always 1.", labels: ["version"])
       .series(version).set(1)
   }
@@ -215,5 +217,23 @@ public struct RefreshMetrics: Sendable {
       "coordinator_leader", help: "1 on the worker that coordinates, 0 on the others.")
     backfillRemaining = registry.gauges(
       "backfill_remaining_records", help: "Records a backfill has yet to read.", labels: ["job"])
+  }
+}
+
+/// What the coordinator's retention shows.
+public struct RetentionMetrics: Sendable {
+  public let dropped: MetricFamily<Counter>
+  public let delays: MetricFamily<Counter>
+
+  init(_ registry: MetricsRegistry) {
+    dropped = registry.counters(
+      "retention_dropped_total", help: "Rows that retention deleted, by kind.", labels: ["kind"])
+    delays = registry.counters(
+      "retention_delays_total", help: "Attempts of retention put off because somebody else held a lock.",
+      labels: ["kind"])
+    for kind in RetentionKind.allCases {
+      dropped.series(kind.rawValue)
+      delays.series(kind.rawValue)
+    }
   }
 }

@@ -28,17 +28,26 @@ struct DeadLetterInsert {
   private func insert(_ letters: [DeadLetter]) -> Statement {
     Statement(
       """
-      WITH letter AS (
-        SELECT u.*, row_number() OVER (PARTITION BY u.event_day ORDER BY u.topic, u.partition, u.record_offset) AS nth
+      WITH arrived AS (
+        SELECT *
         FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::timestamptz[], $5::bytea[], $6::bytea[], $7::integer[],
           $8::text[], $9::text[], $10::text[], $11::date[])
           AS u (topic, partition, record_offset, record_timestamp, key, payload, payload_bytes, headers, reason, detail,
             event_day)
+      ), letter AS (
+        -- Without those of a dropped day that are there already: they count once. The day's lock is held, so that
+        -- nobody adds one meanwhile.
+        SELECT a.*, row_number() OVER (PARTITION BY a.event_day ORDER BY a.topic, a.partition, a.record_offset) AS nth
+        FROM arrived AS a
+        WHERE a.event_day IS NULL OR NOT EXISTS (
+          SELECT FROM \(schema.deadLettersTable) AS d
+          WHERE d.topic = a.topic AND d.partition = a.partition AND d.record_offset = a.record_offset
+            AND d.record_timestamp IS NOT DISTINCT FROM a.record_timestamp)
       ), late AS (
-        UPDATE \(schema.daysTable) AS d SET late_events = d.late_events + arrived.events
-        FROM (SELECT event_day, count(*) AS events FROM letter WHERE event_day IS NOT NULL GROUP BY event_day) AS arrived
-        WHERE d.day = arrived.event_day
-        RETURNING d.day, d.late_events - arrived.events AS before
+        UPDATE \(schema.daysTable) AS d SET late_events = d.late_events + new.events
+        FROM (SELECT event_day, count(*) AS events FROM letter WHERE event_day IS NOT NULL GROUP BY event_day) AS new
+        WHERE d.day = new.event_day
+        RETURNING d.day, d.late_events - new.events AS before
       )
       INSERT INTO \(schema.deadLettersTable) (topic, partition, record_offset, record_timestamp, key, payload,
         payload_bytes, headers, reason, detail, event_day)

@@ -31,6 +31,7 @@ public struct Grants {
     ("chat_telemetry_window_sums", "SELECT, INSERT, UPDATE, DELETE"),
     ("chat_telemetry_window_minutes", "SELECT, INSERT, UPDATE, DELETE"),
     ("chat_telemetry_fold_state", "SELECT, UPDATE"),
+    ("chat_telemetry_settled_rollups", "SELECT"),
     ("chat_telemetry_refresh_state", "SELECT"),
     ("chat_telemetry_refresh_log", "SELECT, INSERT, DELETE"),
     ("chat_telemetry_lease", "SELECT, INSERT, UPDATE, DELETE"),
@@ -43,6 +44,9 @@ public struct Grants {
     "chat_telemetry_ensure_days(date[])", "chat_telemetry_fold()",
     "chat_telemetry_settle_day_sketches()",
     "refresh_telemetry_summary_views(text, text)",
+    "chat_telemetry_droppable_days(integer)", "chat_telemetry_drop_raw_day(integer, integer)",
+    "chat_telemetry_drop_hour_rollups(integer, integer)",
+    "chat_telemetry_settle_day_rollups(integer, integer)",
   ]
 
   /// Gives a role what the worker needs, and no more. Whoever calls it must own the tables.

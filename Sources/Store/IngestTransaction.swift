@@ -66,7 +66,8 @@ struct IngestTransaction {
   }
 
   /// Begins the transaction, locks the positions and, where there are rows, the raw table: before the marks of dropped
-  /// days are read, so that retention and ingest see one order.
+  /// days are read, so that retention and ingest see one order. The table only: a day that no row is for may go
+  /// meanwhile.
   private func open() throws(PostgresError) -> Opened {
     var flight = [
       Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
@@ -76,7 +77,7 @@ struct IngestTransaction {
     if batch.count > 0 {
       flight.append(
         Statement(
-          "LOCK TABLE \(schema.rawTable) IN ROW EXCLUSIVE MODE", operation: "lock chat_telemetry"))
+          "LOCK TABLE ONLY \(schema.rawTable) IN ROW EXCLUSIVE MODE", operation: "lock chat_telemetry"))
       flight.append(droppedDaysStatement)
       flight.append(Statement("SAVEPOINT raw", operation: "set a savepoint"))
     }

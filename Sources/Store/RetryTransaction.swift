@@ -58,7 +58,7 @@ struct RetryTransaction {
     // Otherwise they are there; these go with the dry run.
     if dryRun { flight.append(store.ensureDaysStatement(batch.days)) }
     flight.append(
-      Statement("LOCK TABLE \(schema.rawTable) IN ROW EXCLUSIVE MODE", operation: "lock chat_telemetry"))
+      Statement("LOCK TABLE ONLY \(schema.rawTable) IN ROW EXCLUSIVE MODE", operation: "lock chat_telemetry"))
     flight.append(ingest.droppedDaysStatement)
     flight.append(Statement("SAVEPOINT raw", operation: "set a savepoint"))
     return flight

@@ -66,5 +66,6 @@ public struct Schema: Sendable, Equatable {
     (2, "summary_state", PackageResources.migration_0002_summary_state_sql),
     (3, "fold", PackageResources.migration_0003_fold_sql),
     (4, "summary_views", PackageResources.migration_0004_summary_views_sql),
+    (6, "retention", PackageResources.migration_0006_retention_sql),
   ]
 }

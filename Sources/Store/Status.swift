@@ -49,6 +49,20 @@ public struct StatusReader {
     public var last24Hours: Int64
   }
 
+  public struct Retention: Encodable, Sendable {
+    /// Days that have a partition of raw rows, tomorrow's too.
+    public var rawDays: Int64
+    /// As `2026-03-01`, in UTC.
+    public var oldestRawDay: String?
+    /// When the next raw day may go; nil when all are kept.
+    public var nextDropAt: String?
+    /// Raw days that may go already: somebody holds a lock on them, or nobody coordinates.
+    public var overdueDays: Int64
+    public var droppedDays: Int64
+    /// Events that came after their day was dropped.
+    public var lateEvents: Int64
+  }
+
   private static let time = "YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\""
 
   private func text(_ time: String) -> String { "to_char(\(time) AT TIME ZONE 'UTC', '\(Self.time)')" }
@@ -116,6 +130,25 @@ public struct StatusReader {
     ).rows.first.map { row in
       Coordinator(holder: row.text(0), since: row.text(1), expiresInSeconds: Double(row.text(2)) ?? 0)
     }
+  }
+
+  /// The days of raw rows, and those that retention dropped; `rawDays` is how long they are kept, 0 for ever.
+  public func retention(rawDays: Int) throws(PostgresError) -> Retention {
+    var parameters = Parameters()
+    parameters.append(Int32(rawDays))
+    let row = try connection.query(
+      """
+      SELECT count(*) FILTER (WHERE dropped_at IS NULL), min(day) FILTER (WHERE dropped_at IS NULL),
+        \(text("next.at")), next.overdue, count(dropped_at), coalesce(sum(late_events), 0)
+      FROM \(schema.daysTable), (
+        SELECT min(droppable_at) AS at, count(*) FILTER (WHERE droppable_at <= now()) AS overdue
+        FROM \(schema.table("chat_telemetry_droppable_days"))($1)) AS next
+      GROUP BY next.at, next.overdue
+      """, parameters, operation: "read the days of raw rows"
+    ).rows.first
+    return Retention(
+      rawDays: row?.int(0) ?? 0, oldestRawDay: row?[1], nextDropAt: row?[2], overdueDays: row?.int(3) ?? 0,
+      droppedDays: row?.int(4) ?? 0, lateEvents: row?.int(5) ?? 0)
   }
 
   /// Dead letters that wait for somebody, by reason.

@@ -120,20 +120,6 @@ public struct Summaries {
     }
   }
 
-  /// Forgets refreshes older than so many days; 0 keeps all.
-  public func trimRefreshLog(days: Int) throws(PostgresError) {
-    guard days > 0 else { return }
-    var parameters = Parameters()
-    parameters.append(Int32(days))
-    try connection.query(
-      """
-      DELETE FROM \(schema.table("chat_telemetry_refresh_log")) AS l
-      WHERE l.finished_at < now() - make_interval(days => $1)
-        AND l.id NOT IN (
-          SELECT max(id) FROM \(schema.table("chat_telemetry_refresh_log")) WHERE status = 'SUCCESS' GROUP BY view_name)
-      """, parameters, operation: "trim the refresh log")
-  }
-
   private func micros(_ time: String) -> String { "(extract(epoch FROM \(time)) * 1000000)::bigint" }
 }
 

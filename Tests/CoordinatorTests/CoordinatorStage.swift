@@ -21,9 +21,15 @@ struct CoordinatorStage {
     return trigger
   }
 
-  func settings(_ trigger: RefreshTrigger, holder: String = "replica") -> CoordinatorSettings {
+  /// Keeps all.
+  static let keepAll = RetentionSettings(
+    rawDays: 0, hourDays: 0, dayDays: 0, deadLetterDays: 0, refreshLogDays: 0)
+
+  func settings(
+    _ trigger: RefreshTrigger, holder: String = "replica", retention: RetentionSettings = keepAll
+  ) -> CoordinatorSettings {
     CoordinatorSettings(
-      connection: database.options, schema: database.schema, trigger: trigger, refreshLogDays: 30,
+      connection: database.options, schema: database.schema, trigger: trigger, retention: retention,
       holder: holder, pace: .milliseconds(10))
   }
 

@@ -32,6 +32,8 @@ private let documented: [(name: String, type: String, labels: Set<String>)] = [
   ("refresh_pending_events", "gauge", []),
   ("coordinator_leader", "gauge", []),
   ("backfill_remaining_records", "gauge", ["job"]),
+  ("retention_dropped_total", "counter", ["kind"]),
+  ("retention_delays_total", "counter", ["kind"]),
   ("build_info", "gauge", ["version"]),
 ]
 
@@ -80,6 +82,11 @@ struct WorkerMetricsTests {
     observer.emit(.pending(events: 12))
     observer.emit(.leadership(true, why: "the lease was free"))
     observer.emit(.backfillProgress(job: "j", remaining: 40))
+    observer.emit(.dropped(.raw, day: "2026-03-01", rows: 900, wholeDay: 900))
+    observer.emit(.dropped(.hour, day: "2026-03-01", rows: 80, wholeDay: nil))
+    observer.emit(.deadLettersDeleted(resolved: 2, unresolved: 3))
+    observer.emit(.refreshLogTrimmed(rows: 6))
+    observer.emit(.delayed(.day, reason: "somebody reads", retryInSeconds: 2))
   }
 
   @Test("every documented metric is exposed with its type and labels, and nothing else is")
@@ -139,6 +146,10 @@ struct WorkerMetricsTests {
       ("last_successful_refresh_timestamp_seconds", ["view": "v"], 9.25),
       ("refresh_pending_events", [:], 12), ("coordinator_leader", [:], 1),
       ("backfill_remaining_records", ["job": "j"], 40),
+      ("retention_dropped_total", ["kind": "raw"], 900), ("retention_dropped_total", ["kind": "hour"], 80),
+      ("retention_dropped_total", ["kind": "day"], 0),
+      ("retention_dropped_total", ["kind": "dead_letter"], 5),
+      ("retention_dropped_total", ["kind": "refresh_log"], 6), ("retention_delays_total", ["kind": "day"], 1),
       ("build_info", ["version": "1.2.3"], 1),
     ]
     for (name, labels, value) in expected {

@@ -18,6 +18,10 @@ struct SummaryStage {
 
   static let dayMs: Int64 = 86_400_000
 
+  func retention() throws -> Retention {
+    Retention(connection: try database.connect(), schema: database.schema)
+  }
+
   func summaries() throws -> Summaries {
     Summaries(connection: try database.connect(), schema: database.schema)
   }
@@ -51,6 +55,20 @@ struct SummaryStage {
       event.costMicros = [nil, 0, event.costMicros, 999_999_999_999].randomElement(using: &random)!
       return event
     }
+  }
+
+  /// Events of all kinds, of the UTC day so many days ago.
+  func events(_ count: Int, daysAgo: Int64, seed: UInt64) -> [TestEvent] {
+    events(count, seed: seed).map { event in
+      var event = event
+      event.createdAtMs = (nowMs / Self.dayMs - daysAgo) * Self.dayMs + event.createdAtMs % Self.dayMs
+      return event
+    }
+  }
+
+  /// The UTC day so many days ago.
+  func date(daysAgo: Int64) throws -> String? {
+    try database.rows("SELECT date '1970-01-01' + \(nowMs / Self.dayMs - daysAgo)")[0][0]
   }
 
   /// One event without anything that may be missing.

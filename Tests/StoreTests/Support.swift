@@ -12,6 +12,7 @@ struct Stage: Sendable {
   static let topic = "chat-telemetry"
 
   init(migrated: Bool = true) throws { database = try TestDatabase(migrated: migrated) }
+  init(of database: TestDatabase) { self.database = database }
 
   /// A writer at the stored positions, as a worker has it after it was assigned the partitions.
   func writer(

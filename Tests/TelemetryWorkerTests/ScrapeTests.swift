@@ -12,7 +12,7 @@ private let documented: Set<String> = [
   "batch_write_duration_seconds", "batch_events", "buffer_events", "buffer_bytes",
   "last_committed_event_timestamp_seconds", "db_retries_total", "refresh_duration_seconds",
   "refreshes_total", "last_successful_refresh_timestamp_seconds", "refresh_pending_events",
-  "coordinator_leader", "build_info",
+  "coordinator_leader", "retention_dropped_total", "retention_delays_total", "build_info",
 ]
 
 private let domainView = "chat_telemetry_domain_summary"

@@ -6,7 +6,8 @@ import Store
 struct StatusCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "status",
-    abstract: "Show positions and lag, the views, who coordinates and the dead letters.",
+    abstract:
+      "Show positions and lag, the views, who coordinates, the dead letters and the days of raw rows.",
     discussion: """
       Reads the database, and the ends of the partitions from the brokers; changes nothing. Brokers that do not answer \
       leave the lag out and cost a few seconds.
@@ -34,6 +35,7 @@ struct WorkerStatus: Encodable {
   var views: [StatusReader.View]
   var coordinator: StatusReader.Coordinator?
   var deadLetters: [StatusReader.DeadLetters]
+  var retention: StatusReader.Retention
   /// Why the brokers' part is missing; nil when it is there.
   var brokerError: String?
 
@@ -45,7 +47,8 @@ struct WorkerStatus: Encodable {
       connection: try Connection(settings.connectionOptions), schema: try settings.storeSchema())
     var status = WorkerStatus(
       positions: try reader.positions(), views: try reader.views(maxAgeSeconds: maxAgeSeconds),
-      coordinator: try reader.coordinator(), deadLetters: try reader.deadLetters())
+      coordinator: try reader.coordinator(), deadLetters: try reader.deadLetters(),
+      retention: try reader.retention(rawDays: settings.retention.rawDays))
     do throws(KafkaError) {
       try status.addEnds(settings)
     } catch {
@@ -93,6 +96,17 @@ enum StatusText {
       text += "\nCoordinator: nobody holds the lease\n"
     }
     text += "\nDead letters that wait\n" + deadLetters(status.deadLetters)
+    text += "\nRaw rows: \(retention(status.retention))\n"
+    return text
+  }
+
+  static func retention(_ days: StatusReader.Retention) -> String {
+    guard let oldest = days.oldestRawDay else { return "none; \(days.droppedDays) days dropped" }
+    var text = "\(days.rawDays) days since \(oldest)"
+    text += days.nextDropAt.map { ", the next one goes from \($0) on" } ?? ", kept for ever"
+    if days.overdueDays > 0 { text += ", \(days.overdueDays) overdue" }
+    text += "; \(days.droppedDays) dropped"
+    if days.lateEvents > 0 { text += ", \(NumberText.grouped(days.lateEvents)) events came after that" }
     return text
   }
 

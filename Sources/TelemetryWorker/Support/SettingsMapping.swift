@@ -42,7 +42,10 @@ extension Settings {
       trigger: RefreshTrigger(
         schedule: schedule, afterEvents: Int64(refresh.afterEvents),
         minInterval: Int64(refresh.minIntervalSeconds) * 1_000_000),
-      refreshLogDays: retention.refreshLogDays, holder: Self.processName)
+      retention: RetentionSettings(
+        rawDays: retention.rawDays, hourDays: retention.hourDays, dayDays: retention.dayDays,
+        deadLetterDays: retention.deadLetterDays, refreshLogDays: retention.refreshLogDays),
+      holder: Self.processName)
   }
 
   /// Names this process among the replicas: containers often share process ids, and sometimes host names.
