@@ -39,6 +39,14 @@ public struct Schema: Sendable, Equatable {
   public var pendingBatchesTable: String { table("chat_telemetry_pending_batches") }
   public var backfillJobsTable: String { table("chat_telemetry_backfill_jobs") }
   public var backfillPartitionsTable: String { table("chat_telemetry_backfill_partitions") }
+  var dayModelRollupsTable: String { table("chat_telemetry_model_rollups_day") }
+  var daySketchDeltasTable: String { table("chat_telemetry_day_sketch_deltas") }
+  var settledRollupsTable: String { table("chat_telemetry_settled_rollups") }
+  var totalsTable: String { table("chat_telemetry_totals") }
+  var sketchesTable: String { table("chat_telemetry_sketches") }
+  var windowSumsTable: String { table("chat_telemetry_window_sums") }
+  var windowMinutesTable: String { table("chat_telemetry_window_minutes") }
+  var foldStateTable: String { table("chat_telemetry_fold_state") }
   public var migrationsTable: String { table("chat_telemetry_migrations") }
 
   /// A table, view or function of this schema.

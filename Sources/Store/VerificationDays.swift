@@ -6,19 +6,17 @@ struct VerificationDays {
   let schema: Schema
 
   /// A rollup table and what of a row's domain and model it keeps.
-  private struct Level {
+  struct Level {
     var table: String
     var domain: String
     var model: String
   }
 
-  private static let levels = [
+  static let levels = [
     Level(table: "chat_telemetry_rollups", domain: "NULL::text", model: "NULL::text"),
     Level(table: "chat_telemetry_domain_rollups", domain: "coalesce(domain, 'unknown')", model: "NULL::text"),
     Level(table: "chat_telemetry_model_rollups", domain: "domain", model: "model"),
   ]
-
-  private static var shape: String { "bucket_start, domain, model, bucket_end, \(VerificationSQL.columns)" }
 
   /// Hour rollups, and day rollups where the stretch is a whole day, against the raw rows, which are read once.
   func againstRawRows(wholeDay: Bool) -> String {
@@ -28,30 +26,52 @@ struct VerificationDays {
     return "WITH \(rawRows), \(pending)\n\(parts.joined(separator: "\nUNION ALL\n"))"
   }
 
-  /// Day rollups against hour rollups, for a day too large for one snapshot of its raw rows.
+  /// Day rollups against the raw rows of the day.
+  var daysAgainstRawRows: String {
+    let parts = Self.levels.map { compare($0, "day") }
+    return "WITH \(rawRows), \(pending)\n\(parts.joined(separator: "\nUNION ALL\n"))"
+  }
+
+  /// Day rollups against hour rollups, for a day too large for one snapshot of its raw rows, or without any.
   var daysAgainstHours: String {
     let parts = Self.levels.map { compare($0, "day") }
-    return """
-      WITH fine AS MATERIALIZED (
-        SELECT bucket_start, domain, model, \(VerificationSQL.columns)
-        FROM \(schema.table("chat_telemetry_model_rollups_hour")) WHERE bucket_start >= $1 AND bucket_start < $2
-      ), \(pending)
-      \(parts.joined(separator: "\nUNION ALL\n"))
-      """
+    return "WITH \(modelRows("hour")), \(pending)\n\(parts.joined(separator: "\nUNION ALL\n"))"
+  }
+
+  /// Hour or day rollups of everything and of domains against those of models, where there are no raw rows.
+  func againstModelRows(_ granularity: String) -> String {
+    let parts = Self.levels.dropLast().map { compare($0, granularity, withPending: false) }
+    return "WITH \(modelRows(granularity))\n\(parts.joined(separator: "\nUNION ALL\n"))"
+  }
+
+  /// What the rollups of a day can be compared with when there are no raw rows: each other. Where retention is in the
+  /// middle of a day's rows, those are left out.
+  func withoutRawRows(_ marks: RollupInspection.Marks?, wholeDay: Bool) -> [String] {
+    let hours = marks?.hours == .partly ? [] : [againstModelRows("hour")]
+    guard wholeDay else { return hours }
+    switch (marks?.hours ?? .whole, marks?.days ?? .whole) {
+    case (.whole, _): return hours + [daysAgainstHours, sketchesAgainstCounts]
+    case (_, .whole): return hours + [againstModelRows("day"), sketchesAgainstCounts]
+    case (_, .partly): return hours
+    case (_, .gone): return hours + [againstModelRows("day")]
+    }
+  }
+
+  private func modelRows(_ granularity: String) -> String {
+    """
+    fine AS MATERIALIZED (
+      SELECT bucket_start, domain, model, \(VerificationSQL.columns)
+      FROM \(schema.table("chat_telemetry_model_rollups_\(granularity)"))
+      WHERE bucket_start >= $1 AND bucket_start < $2
+    )
+    """
   }
 
   /// The raw rows by hour, domain and model: as they are first, for few models need to be looked at for blanks then.
-  private var rawRows: String {
+  var rawRows: String {
     """
     raw AS MATERIALIZED (
-      SELECT date_trunc('hour', created_at, 'UTC') AS bucket_start, domain, model, count(*) AS total_requests,
-        count(*) FILTER (WHERE success) AS success_count, count(*) FILTER (WHERE NOT success) AS failure_count,
-        coalesce(sum(input_tokens), 0) AS total_input_tokens,
-        coalesce(sum(output_tokens), 0) AS total_output_tokens, coalesce(sum(cost_usd), 0) AS total_cost_usd,
-        max(cost_usd) AS max_cost_usd, coalesce(sum(duration_ms), 0) AS total_duration_ms,
-        count(duration_ms) AS timed_requests, max(duration_ms) AS max_duration_ms,
-        sum(search_count) AS total_searches, sum(iterations) AS total_iterations,
-        min(created_at) AS first_request_at, max(created_at) AS last_request_at
+      SELECT date_trunc('hour', created_at, 'UTC') AS bucket_start, domain, model, \(VerificationSQL.rawColumns)
       FROM \(schema.rawTable) WHERE created_at >= $1 AND created_at < $2 GROUP BY 1, 2, 3
     ), fine AS MATERIALIZED (
       SELECT bucket_start, domain, \(VerificationSQL.model) AS model, \(VerificationSQL.merged)
@@ -61,7 +81,7 @@ struct VerificationDays {
   }
 
   /// What the coordinator has not folded into the day rollups yet.
-  private var pending: String {
+  var pending: String {
     """
     pending AS MATERIALIZED (
       SELECT day::timestamptz AS bucket_start, domain, \(VerificationSQL.model) AS model,
@@ -71,31 +91,43 @@ struct VerificationDays {
     """
   }
 
-  private func compare(_ level: Level, _ granularity: String) -> String {
-    let expected = """
-      (SELECT date_trunc('\(granularity)', bucket_start, 'UTC') AS bucket_start, \(level.domain) AS domain,
-        \(level.model) AS model, date_trunc('\(granularity)', bucket_start, 'UTC')
-          + interval '1 \(granularity)' AS bucket_end, \(VerificationSQL.merged)
-      FROM fine GROUP BY 1, 2, 3, 4)
-      """
+  private func compare(_ level: Level, _ granularity: String, withPending: Bool = true) -> String {
+    let isHour = granularity == "hour"
+    let sketch = isHour && level.table == "chat_telemetry_model_rollups" ? VerificationSQL.sketch : []
     return VerificationSQL.differences(
-      table: "\(level.table)_\(granularity)", expected: expected,
-      stored: granularity == "hour" ? storedHours(level) : storedDays(level),
-      measures: [VerificationSQL.bucketEnd] + VerificationSQL.measures)
+      table: "\(level.table)_\(granularity)",
+      expected: """
+        (SELECT *\(sketch.map { ", NULL AS \($0.column)" }.joined())
+        FROM (\(Self.rows(level, granularity))) AS x)
+        """,
+      stored: isHour || !withPending
+        ? stored(level, granularity, sketch.map(\.column)) : storedWithPending(level),
+      measures: [VerificationSQL.bucketEnd] + VerificationSQL.measures + sketch)
   }
 
-  private func storedHours(_ level: Level) -> String {
+  /// A level's rows, made from rows by hour or day, domain and model.
+  static func rows(_ level: Level, _ granularity: String, from source: String = "fine") -> String {
     """
-    (SELECT bucket_start, \(stored(level)), bucket_end, \(VerificationSQL.columns)
-    FROM \(schema.table("\(level.table)_hour")) WHERE bucket_start >= $1 AND bucket_start < $2)
+    SELECT date_trunc('\(granularity)', bucket_start, 'UTC') AS bucket_start, \(level.domain) AS domain,
+      \(level.model) AS model, date_trunc('\(granularity)', bucket_start, 'UTC')
+        + interval '1 \(granularity)' AS bucket_end, \(VerificationSQL.merged)
+    FROM \(source) GROUP BY 1, 2, 3, 4
     """
   }
 
-  private func storedDays(_ level: Level) -> String {
+  private func stored(_ level: Level, _ granularity: String, _ more: [String]) -> String {
+    """
+    (SELECT bucket_start, \(keys(level)), bucket_end,
+      \(VerificationSQL.columns)\(more.map { ", \($0)::text" }.joined())
+    FROM \(schema.table("\(level.table)_\(granularity)")) WHERE bucket_start >= $1 AND bucket_start < $2)
+    """
+  }
+
+  private func storedWithPending(_ level: Level) -> String {
     """
     (SELECT bucket_start, domain, model, max(bucket_end) AS bucket_end, \(VerificationSQL.merged)
     FROM (
-      SELECT bucket_start, \(stored(level)), bucket_end, \(VerificationSQL.columns)
+      SELECT bucket_start, \(keys(level)), bucket_end, \(VerificationSQL.columns)
       FROM \(schema.table("\(level.table)_day")) WHERE bucket_start >= $1 AND bucket_start < $2
       UNION ALL
       SELECT bucket_start, \(level.domain), \(level.model), bucket_end, \(VerificationSQL.columns) FROM pending
@@ -104,13 +136,14 @@ struct VerificationDays {
   }
 
   /// The key columns that a level's table has, null for the others.
-  private func stored(_ level: Level) -> String {
+  private func keys(_ level: Level) -> String {
     ["domain", "model"].map { column in
       (column == "domain" ? level.domain : level.model).hasPrefix("NULL") ? "NULL::text AS \(column)" : column
     }.joined(separator: ", ")
   }
 
-  /// The sketches of the model rollups' day rows, with what is pending and what is not settled yet, against the durations of the raw rows.
+  /// The sketches of the model rollups' day rows, with what is pending and what is not settled yet, against the
+  /// durations of the raw rows.
   var sketchesAgainstRawRows: String {
     VerificationSQL.binDifferences(
       table: "chat_telemetry_model_rollups_day", measure: "duration_bins",
@@ -123,16 +156,20 @@ struct VerificationDays {
         """,
       stored: """
         SELECT r.bucket_start, r.domain, r.model, u.bin, u.n
-        FROM \(schema.table("chat_telemetry_model_rollups_day")) AS r,
+        FROM \(schema.dayModelRollupsTable) AS r,
           unnest(r.duration_bins, r.duration_bin_counts) AS u (bin, n)
         WHERE r.bucket_start >= $1 AND r.bucket_start < $2
+        UNION ALL
+        SELECT bucket_start, domain, model, NULL, NULL
+        FROM \(schema.dayModelRollupsTable) WHERE bucket_start >= $1 AND bucket_start < $2
+          AND (duration_bins IS NULL OR duration_bin_counts IS NULL)
         UNION ALL
         SELECT day::timestamptz, domain, \(VerificationSQL.model), u.bin, u.n
         FROM \(schema.summaryDeltasTable), unnest(bins, bin_counts) AS u (bin, n)
         WHERE day::timestamptz >= $1 AND day::timestamptz < $2
         UNION ALL
         SELECT day::timestamptz, domain, model, u.bin, u.n
-        FROM \(schema.table("chat_telemetry_day_sketch_deltas")), unnest(bins, bin_counts) AS u (bin, n)
+        FROM \(schema.daySketchDeltasTable), unnest(bins, bin_counts) AS u (bin, n)
         WHERE day::timestamptz >= $1 AND day::timestamptz < $2
         """)
   }
@@ -145,10 +182,10 @@ struct VerificationDays {
     FROM (
       SELECT bucket_start, m.domain, m.model, timed_requests, coalesce(d.n, 0)
         + (SELECT coalesce(sum(n), 0) FROM unnest(duration_bin_counts) AS u (n)) AS counted
-      FROM \(schema.table("chat_telemetry_model_rollups_day")) AS m
+      FROM \(schema.dayModelRollupsTable) AS m
       LEFT JOIN (
         SELECT day, domain, model, sum(u.n) AS n
-        FROM \(schema.table("chat_telemetry_day_sketch_deltas")), unnest(bin_counts) AS u (n) GROUP BY 1, 2, 3
+        FROM \(schema.daySketchDeltasTable), unnest(bin_counts) AS u (n) GROUP BY 1, 2, 3
       ) AS d ON d.day::timestamptz = bucket_start AND coalesce(d.domain, '') = coalesce(m.domain, '')
         AND d.model = m.model
       WHERE bucket_start >= $1 AND bucket_start < $2) AS r
@@ -171,13 +208,13 @@ extension VerificationSQL {
       SELECT '\(table)' AS table_name, \(keys), 100 AS place, '\(measure)' AS measure,
         \(show("expected")) AS expected, \(show("stored")) AS stored
       FROM (
-        SELECT \(keys), bin, coalesce(sum(n) FILTER (WHERE side = 'e'), 0) AS expected,
+        SELECT \(keys), bin, bool_or(n IS NULL) AS is_broken, coalesce(sum(n) FILTER (WHERE side = 'e'), 0) AS expected,
           coalesce(sum(n) FILTER (WHERE side = 's'), 0) AS stored
         FROM (SELECT 'e' AS side, x.* FROM (\(expected)) AS x
           UNION ALL SELECT 's', y.* FROM (\(stored)) AS y) AS both_sides
         GROUP BY \(keys), bin
       ) AS counted
-      WHERE expected <> stored OR bin IS NULL GROUP BY \(keys)
+      WHERE expected <> stored OR bin IS NULL OR is_broken GROUP BY \(keys)
       """
   }
 }

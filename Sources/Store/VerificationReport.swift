@@ -1,3 +1,5 @@
+import Postgres
+
 /// What a verification found.
 public struct VerificationReport: Encodable, Equatable, Sendable {
   /// A key column and its value.
@@ -35,7 +37,8 @@ public struct VerificationReport: Encodable, Equatable, Sendable {
   public var days = 0
   /// Snapshots that took: one a day, or one an hour where a day is large.
   public var snapshots = 0
-  /// Days of the range whose raw rows were dropped: nothing to compare with. `YYYY-MM-DD`, ascending.
+  /// Days of the range whose raw rows were dropped: what is left of them is compared with itself. `YYYY-MM-DD`,
+  /// ascending.
   public var droppedDays: [String] = []
   /// What else could not be compared, and why.
   public var notCompared: [String] = []
@@ -45,4 +48,32 @@ public struct VerificationReport: Encodable, Equatable, Sendable {
   public var differences: [Difference] = []
 
   public var isClean: Bool { differenceCount == 0 }
+}
+
+extension VerificationReport.Difference {
+  /// From the columns of `VerificationSQL.listed`.
+  init(_ row: QueryResult.Row) {
+    table = row.text(0)
+    key = Self.keys(of: table).map { VerificationReport.KeyPart(column: $0.column, value: row[$0.place]) }
+    measure = row.text(4)
+    expected = row[5]
+    stored = row[6]
+  }
+
+  private static func keys(of table: String) -> [(column: String, place: Int)] {
+    let all = ["bucket_start", "domain", "model"].enumerated().map {
+      (column: $0.element, place: $0.offset + 1)
+    }
+    switch table {
+    case "chat_telemetry_offsets": return [("consumer_group", 1), ("topic", 2), ("partition", 3)]
+    case "chat_telemetry_totals", "chat_telemetry_sketches", "chat_telemetry_settled_rollups":
+      return Array(all[1...])
+    case "chat_telemetry_window_sums": return [("start", 1), ("kind", 2), ("name", 3)]
+    case "chat_telemetry_window_minutes": return [("minute", 1), ("kind", 2), ("name", 3)]
+    case "chat_telemetry_rollups_hour", "chat_telemetry_rollups_day": return [all[0]]
+    case "chat_telemetry_domain_rollups_hour", "chat_telemetry_domain_rollups_day": return Array(all[..<2])
+    case "chat_telemetry_model_rollups_hour", "chat_telemetry_model_rollups_day": return all
+    default: return []
+    }
+  }
 }

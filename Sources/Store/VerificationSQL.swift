@@ -25,6 +25,8 @@ struct VerificationSQL {
     Measure("max_duration_ms", .max), Measure("total_searches"), Measure("total_iterations"),
     Measure("first_request_at", .min, .time), Measure("last_request_at", .max, .time),
   ]
+  /// The sketch's columns of model rollups: null in hour rows.
+  static let sketch = [Measure("duration_bins"), Measure("duration_bin_counts")]
   static let bucketEnd = Measure("bucket_end", .max, .time)
 
   /// The measures' names.
@@ -34,6 +36,26 @@ struct VerificationSQL {
   static var merged: String {
     measures.map { "\($0.merge.rawValue)(\($0.column)) AS \($0.column)" }.joined(separator: ", ")
   }
+
+  /// The measures to be taken off sums: extremes stay as they are, and an event that is pending may set one already.
+  static var negated: String {
+    measures.map { measure in
+      let column = measure.column
+      return measure.merge == .sum ? "-\(column) AS \(column)" : "nullif(\(column), \(column)) AS \(column)"
+    }.joined(separator: ", ")
+  }
+
+  /// The measures of raw rows.
+  static let rawColumns = """
+    count(*) AS total_requests,
+    count(*) FILTER (WHERE success) AS success_count, count(*) FILTER (WHERE NOT success) AS failure_count,
+    coalesce(sum(input_tokens), 0) AS total_input_tokens,
+    coalesce(sum(output_tokens), 0) AS total_output_tokens, coalesce(sum(cost_usd), 0) AS total_cost_usd,
+    max(cost_usd) AS max_cost_usd, coalesce(sum(duration_ms), 0) AS total_duration_ms,
+    count(duration_ms) AS timed_requests, max(duration_ms) AS max_duration_ms,
+    sum(search_count) AS total_searches, sum(iterations) AS total_iterations,
+    min(created_at) AS first_request_at, max(created_at) AS last_request_at
+    """
 
   /// The measures of a delta row, which counts money in micro-dollars.
   static let deltaColumns = """
@@ -46,6 +68,9 @@ struct VerificationSQL {
   /// A model as rollups name it. `$3` holds every scalar of Unicode's White_Space.
   static let model = "CASE WHEN \(blankModel) THEN 'unknown' ELSE model END"
   static let blankModel = "(btrim(model, $3) = '')"
+  /// A model as totals name it, where day rollups have `unknown`.
+  static let exactModel = "CASE WHEN \(blankModel) THEN '' ELSE model END"
+  static let unclearModel = "(model = 'unknown' OR \(blankModel))"
 
   /// A time as RFC 3339 has it, in UTC.
   static func time(_ value: String) -> String {
@@ -56,8 +81,9 @@ struct VerificationSQL {
   ///
   /// - Parameters:
   ///   - expected, stored: Names of row sets with the columns `bucket_start`, `domain`, `model` and the measures.
+  ///   - count: The measure that a whole row is shown by.
   static func differences(
-    table: String, expected: String, stored: String, measures: [Measure]
+    table: String, expected: String, stored: String, measures: [Measure], count: String = "total_requests"
   ) -> String {
     let values = measures.enumerated().map { place, measure in
       let (left, right) = ("e.\(measure.column)", "s.\(measure.column)")
@@ -74,7 +100,7 @@ struct VerificationSQL {
       FULL JOIN (SELECT true AS present, * FROM \(stored) AS side) AS s ON \(joined)
       CROSS JOIN LATERAL (VALUES
         (0, 'row', e.present IS DISTINCT FROM s.present,
-          e.total_requests::text || ' requests', s.total_requests::text || ' requests'),
+          e.\(count)::text || ' requests', s.\(count)::text || ' requests'),
         \(values.joined(separator: ",\n  "))
       ) AS v (place, measure, differs, expected, stored)
       WHERE v.differs

@@ -1,70 +1,119 @@
 /// The statements that compare what has no place in time: totals, sketches, what is pending, positions. Fold moves a
-/// batch into day rollups, totals and sketches at once, so each follows from another without what is pending.
+/// batch into day rollups, totals and sketches at once, so each follows from another without what is pending. The
+/// parameters are those of `VerificationDays`.
 struct VerificationTotals {
   let schema: Schema
 
-  private var dayRows: String { schema.table("chat_telemetry_model_rollups_day") }
-  private var totals: String { schema.table("chat_telemetry_totals") }
+  private var dayRows: String { schema.dayModelRollupsTable }
+  private var totals: String { schema.totalsTable }
 
-  /// Totals have no column of failures: they follow from the successes.
-  private static let measures = VerificationSQL.measures.filter { $0.column != "failure_count" }
-
-  private static var merged: String {
-    measures.map { "\($0.merge.rawValue)(\($0.column)) AS \($0.column)" }.joined(separator: ", ")
+  /// Whether the raw rows of every event are there: then they tell a blank model from the word `unknown`, which day
+  /// rollups do not.
+  var hasAllRawRows: String {
+    """
+    SELECT NOT EXISTS (
+        SELECT FROM \(schema.daysTable) WHERE dropped_at IS NOT NULL AND coalesce(dropped_rows, 1) > 0)
+      AND NOT EXISTS (SELECT FROM \(schema.settledRollupsTable))
+    """
   }
 
-  /// Days with raw rows that were dropped, and whose day rollups are gone too: then totals know more than days do.
-  var forgottenDays: String {
+  /// Day rollups and those that retention settled, by domain and model as both name them.
+  var merged: String {
     """
-    SELECT count(*) FROM \(schema.daysTable) AS d
-    WHERE dropped_at IS NOT NULL AND coalesce(dropped_rows, 1) > 0 AND NOT EXISTS (
-      SELECT FROM \(schema.table("chat_telemetry_rollups_day")) WHERE bucket_start = d.day::timestamptz)
+    SELECT domain, model, \(VerificationSQL.merged) FROM (
+      SELECT domain, model, \(VerificationSQL.columns) FROM \(dayRows)
+      UNION ALL SELECT domain, model, \(VerificationSQL.columns) FROM \(schema.settledRollupsTable)
+    ) AS part GROUP BY domain, model
+    """
+  }
+
+  /// The hits in the sketches of those, and of what is not settled into day rollups yet.
+  var mergedBins: String {
+    """
+    SELECT domain, model, u.bin, u.n FROM \(dayRows), unnest(duration_bins, duration_bin_counts) AS u (bin, n)
+    UNION ALL
+    SELECT domain, model, u.bin, u.n
+    FROM \(schema.settledRollupsTable), unnest(duration_bins, duration_bin_counts) AS u (bin, n)
+    UNION ALL
+    SELECT domain, model, u.bin, u.n FROM \(schema.daySketchDeltasTable), unnest(bins, bin_counts) AS u (bin, n)
     """
   }
 
   /// Totals against day rollups, by domain and model as day rollups name them, and sketches likewise.
-  var againstDayRows: String {
-    [totalsAgainstDayRows, sketches("domain"), sketches("model")].map { "SELECT * FROM (\($0)) AS part" }
-      .joined(separator: "\nUNION ALL\n")
+  ///
+  /// - Parameter known: Only what both name alike; `unclearAgainstRawRows` compares the rest.
+  func againstDayRows(known: Bool) -> String {
+    [totalsAgainstDayRows(known), sketches("domain", known), sketches("model", known)]
+      .map { "SELECT * FROM (\($0)) AS part" }.joined(separator: "\nUNION ALL\n")
   }
 
-  private var totalsAgainstDayRows: String {
+  private func totalsAgainstDayRows(_ known: Bool) -> String {
     let keys = "NULL::timestamptz AS bucket_start, domain"
+    let condition = known ? "WHERE NOT \(VerificationSQL.unclearModel)" : ""
     return VerificationSQL.differences(
       table: "chat_telemetry_totals",
-      expected: "(SELECT \(keys), model, \(Self.merged) FROM \(dayRows) GROUP BY domain, model)",
-      stored:
-        "(SELECT \(keys), \(VerificationSQL.model) AS model, \(Self.merged) FROM \(totals) GROUP BY 1, 2, 3)",
-      measures: Self.measures)
+      expected: "(SELECT NULL::timestamptz AS bucket_start, * FROM (\(merged)) AS x \(condition))",
+      stored: """
+        (SELECT \(keys), \(VerificationSQL.model) AS model, \(VerificationSQL.merged)
+        FROM \(totals) \(condition) GROUP BY 1, 2, 3)
+        """,
+      measures: VerificationSQL.measures)
+  }
+
+  /// Totals of blank models and of the word `unknown`, and the latter's sketch, against the raw rows of all days.
+  var unclearAgainstRawRows: String {
+    let keys = "NULL::timestamptz AS bucket_start, domain, \(VerificationSQL.exactModel) AS model"
+    let known = VerificationSQL.unclearModel
+    let totals = VerificationSQL.differences(
+      table: "chat_telemetry_totals",
+      expected:
+        "(SELECT \(keys), \(VerificationSQL.rawColumns) FROM \(schema.rawTable) WHERE \(known) GROUP BY 2, 3)",
+      stored: """
+        (SELECT NULL::timestamptz AS bucket_start, domain, model, \(VerificationSQL.merged) FROM (
+          SELECT domain, model, \(VerificationSQL.columns) FROM \(self.totals) WHERE \(known)
+          UNION ALL SELECT domain, model, \(VerificationSQL.deltaColumns) FROM \(schema.summaryDeltasTable) WHERE \(known)
+        ) AS part GROUP BY 2, 3)
+        """,
+      measures: VerificationSQL.measures)
+    let bins = VerificationSQL.binDifferences(
+      table: "chat_telemetry_sketches", measure: "bins",
+      expected: """
+        SELECT \(self.keys("model")), width_bucket(duration_ms - 1, $4) AS bin, count(*) AS n
+        FROM \(schema.rawTable) WHERE model = 'unknown' AND duration_ms IS NOT NULL GROUP BY model, 4
+        """,
+      stored: """
+        SELECT \(self.keys("model")), bin, n FROM (\(allBins("model"))) AS s WHERE model = 'unknown'
+        UNION ALL
+        SELECT \(self.keys("model")), u.bin, u.n
+        FROM \(schema.summaryDeltasTable), unnest(bins, bin_counts) AS u (bin, n) WHERE model = 'unknown'
+        """)
+    return "SELECT * FROM (\(totals)) AS t\nUNION ALL\nSELECT * FROM (\(bins)) AS b"
   }
 
   /// Day rollups have the blank model among `unknown`, sketches do not: where a model is blank, `unknown` is left to
   /// the comparison with the totals.
-  private func sketches(_ name: String) -> String {
+  private func sketches(_ name: String, _ isKnown: Bool) -> String {
+    let isBlankKnown = "EXISTS (SELECT FROM \(totals) WHERE \(VerificationSQL.blankModel))"
     let known =
       name == "domain"
       ? "domain IS NOT NULL"
-      : "(model <> 'unknown' OR NOT EXISTS (SELECT FROM \(totals) WHERE \(VerificationSQL.blankModel)))"
+      : "model <> 'unknown'" + (isKnown ? "" : " OR NOT \(isBlankKnown)")
     return VerificationSQL.binDifferences(
       table: "chat_telemetry_sketches", measure: "bins",
-      expected: """
-        SELECT \(keys(name)), u.bin, u.n
-        FROM \(dayRows) AS r, unnest(r.duration_bins, r.duration_bin_counts) AS u (bin, n) WHERE \(known)
-        UNION ALL
-        SELECT \(keys(name)), u.bin, u.n
-        FROM \(schema.table("chat_telemetry_day_sketch_deltas")) AS d, unnest(d.bins, d.bin_counts) AS u (bin, n)
-        WHERE \(known)
-        """,
-      stored: "SELECT \(keys(name)), bin, n FROM (\(allBins(name))) AS s WHERE \(known)")
+      expected: "SELECT \(keys(name)), bin, n FROM (\(mergedBins)) AS d WHERE (\(known))",
+      stored: "SELECT \(keys(name)), bin, n FROM (\(allBins(name))) AS s WHERE (\(known))")
   }
 
   /// The bins of every all-time sketch of domains or models: those summed up and the recent ones.
   private func allBins(_ name: String) -> String {
+    "SELECT name AS \(name), bin, n FROM (\(storedBins)) AS s WHERE kind = '\(name)'"
+  }
+
+  var storedBins: String {
     """
-    SELECT s.name AS \(name), u.bin, u.n FROM \(schema.table("chat_telemetry_sketches")) AS s, LATERAL (
+    SELECT s.kind, s.name, u.bin, u.n FROM \(schema.sketchesTable) AS s, LATERAL (
       SELECT bin, n FROM unnest(s.bins, s.bin_counts) AS a (bin, n)
       UNION ALL SELECT bin, n FROM unnest(s.recent_bins, s.recent_counts) AS b (bin, n)) AS u
-    WHERE s.kind = '\(name)'
     """
   }
 
@@ -77,9 +126,9 @@ struct VerificationTotals {
       """
   }
 
-  /// What must agree whatever was dropped: sketches with totals, percentiles with their sketch, counts of events.
+  /// What must agree within one moment's totals, sketches and windows.
   var withinTotals: String {
-    ([counts("domain"), counts("model")] + percentiles("domain") + percentiles("model") + eventCounts)
+    ([counts("domain"), counts("model"), percentiles, settledSketches] + eventCounts)
       .map { "SELECT * FROM (\($0)) AS part" }.joined(separator: "\nUNION ALL\n")
   }
 
@@ -94,28 +143,61 @@ struct VerificationTotals {
       """
   }
 
-  /// A sketch remembers in which bin a percentile lies, with the hits before it and in it: both are counted again, and
-  /// the rank p * (total - 1), counted from 0, must lie among them.
-  private func percentiles(_ name: String) -> [String] {
-    [("median", 50), ("p95", 95)].enumerated().map { place, each in
-      let (percentile, percent) = each
-      let rank = "\(percent) * (s.timed_requests - 1) / 100"
-      return """
-        SELECT 'chat_telemetry_sketches' AS table_name, \(keys(name, value: "s.name")), \(place + 1) AS place,
-          '\(percentile)' AS measure,
-          concat_ws(' ', 'bin', s.\(percentile)_bin, 'has', c.hits, 'behind', c.before) AS expected,
-          concat_ws(' ', 'rank', \(rank), 'in', s.\(percentile)_hits, 'behind', s.\(percentile)_before) AS stored
-        FROM \(schema.table("chat_telemetry_sketches")) AS s CROSS JOIN LATERAL (
-          SELECT coalesce(sum(b.n) FILTER (WHERE b.bin < s.\(percentile)_bin), 0) AS before,
-            coalesce(sum(b.n) FILTER (WHERE b.bin = s.\(percentile)_bin), 0) AS hits
-          FROM (
-            SELECT bin, n FROM unnest(s.bins, s.bin_counts) AS a (bin, n)
-            UNION ALL SELECT bin, n FROM unnest(s.recent_bins, s.recent_counts) AS r (bin, n)) AS b
-        ) AS c
-        WHERE s.kind = '\(name)' AND (c.before <> s.\(percentile)_before OR c.hits <> s.\(percentile)_hits
-          OR NOT (\(rank) >= c.before AND \(rank) < c.before + c.hits))
-        """
+  static let places = [("median", 50), ("p95", 95)].flatMap { percentile, _ in
+    ["bin", "before", "hits", "next"].map { "\(percentile)_\($0)" }
+  }
+
+  /// The places of both percentiles in sketches given as `kind`, `name`, `bin` and `n`, counted again: the lower of the
+  /// two order statistics has the rank p * (total - 1), counted from 0.
+  static func places(of bins: String) -> String {
+    let columns = [("median", 50), ("p95", 95)].flatMap { percentile, percent in
+      let rank = "\(percent) * (timed - 1) / 100"
+      return [
+        "min(bin) FILTER (WHERE upto > \(rank)) AS \(percentile)_bin",
+        "min(upto - n) FILTER (WHERE upto > \(rank)) AS \(percentile)_before",
+        "(array_agg(n ORDER BY bin) FILTER (WHERE upto > \(rank)))[1] AS \(percentile)_hits",
+        "min(bin) FILTER (WHERE upto - n > \(rank)) AS \(percentile)_next",
+      ]
     }
+    return """
+      SELECT kind, name, timed AS timed_requests, \(columns.joined(separator: ", ")),
+        array_agg(bin ORDER BY bin) AS bins, array_agg(n ORDER BY bin) AS bin_counts
+      FROM (
+        SELECT *, sum(n) OVER (PARTITION BY kind, name ORDER BY bin)::bigint AS upto,
+          sum(n) OVER (PARTITION BY kind, name)::bigint AS timed
+        FROM (
+          SELECT kind, name, bin, sum(n)::bigint AS n FROM (\(bins)) AS hit GROUP BY 1, 2, 3 HAVING sum(n) > 0
+        ) AS counted
+      ) AS ranked GROUP BY kind, name, timed
+      """
+  }
+
+  /// The number of hits and the places that a sketch remembers, against its own bins.
+  private var percentiles: String {
+    let values = (["timed_requests"] + Self.places).enumerated().map { place, column in
+      "(\(place + 1), '\(column)', p.\(column)::text, s.\(column)::text)"
+    }
+    return """
+      SELECT 'chat_telemetry_sketches' AS table_name, NULL::timestamptz AS bucket_start,
+        CASE s.kind WHEN 'domain' THEN s.name END AS domain, CASE s.kind WHEN 'model' THEN s.name END AS model,
+        v.place, v.measure, v.expected, v.stored
+      FROM \(schema.sketchesTable) AS s LEFT JOIN (\(Self.places(of: storedBins))) AS p USING (kind, name)
+      CROSS JOIN LATERAL (VALUES \(values.joined(separator: ", "))) AS v (place, measure, expected, stored)
+      WHERE v.expected IS DISTINCT FROM v.stored
+      """
+  }
+
+  /// What retention settled can be compared with nothing else any more.
+  private var settledSketches: String {
+    """
+    SELECT 'chat_telemetry_settled_rollups' AS table_name, NULL::timestamptz AS bucket_start, domain, model, 0 AS place,
+      'duration_bin_counts' AS measure, timed_requests::text AS expected, counted::text AS stored
+    FROM (
+      SELECT domain, model, timed_requests,
+        (SELECT coalesce(sum(n), 0) FROM unnest(duration_bin_counts) AS u (n)) AS counted
+      FROM \(schema.settledRollupsTable)) AS r
+    WHERE timed_requests <> counted
+    """
   }
 
   private var eventCounts: [String] {
@@ -131,7 +213,11 @@ struct VerificationTotals {
     return [
       check(
         "chat_telemetry_fold_state", "folded_events", "(SELECT sum(total_requests) FROM \(totals))",
-        "(SELECT folded_events FROM \(schema.table("chat_telemetry_fold_state")))"),
+        "(SELECT folded_events FROM \(schema.foldStateTable))"),
+      check(
+        "chat_telemetry_fold_state", "day_sketch_deltas",
+        "(SELECT count(*) FROM \(schema.daySketchDeltasTable))",
+        "(SELECT day_sketch_deltas FROM \(schema.foldStateTable))"),
       check(
         "chat_telemetry_pending_batches", "events", "(SELECT sum(total_requests) FROM \(deltas))",
         "(SELECT sum(events) FROM \(batches))"),

@@ -20,8 +20,8 @@ struct TelemetryWorker: AsyncParsableCommand {
     version: version,
     subcommands: [
       RunCommand.self, MigrateCommand.self, CheckCommand.self, StatusCommand.self, RefreshCommand.self,
-      BackfillCommand.self, VerifyCommand.self, DeadLettersCommand.self, OffsetsCommand.self,
-      HealthCommand.self, GenerateCommand.self, DemoCommand.self,
+      BackfillCommand.self, VerifyCommand.self, RebuildCommand.self, DeadLettersCommand.self,
+      OffsetsCommand.self, HealthCommand.self, GenerateCommand.self, DemoCommand.self,
     ])
 
   static func main() async {

@@ -157,7 +157,7 @@ struct VerificationTests {
   @Test("One step of any measure of a total is found and named")
   func totals() throws {
     try scene.fill(300, spanMs: 7_200_000)
-    let measures = Self.measures.filter { $0 != "failure_count" && $0 != "bucket_end" }
+    let measures = Self.measures.filter { $0 != "bucket_end" }
     for measure in measures {
       let row = try scene.database.rows(
         "SELECT ctid, \(measure) FROM @.chat_telemetry_totals WHERE \(measure) IS NOT NULL LIMIT 1")[0]
@@ -230,9 +230,9 @@ struct VerificationTests {
         "sketches", "recent_bins = recent_bins || 7::smallint, recent_counts = recent_counts || 1",
         "sketches bins"
       ),
-      ("sketches", "median_before = median_before + 1", "sketches median"),
-      ("sketches", "p95_hits = p95_hits - 1", "sketches p95"),
-      ("sketches", "p95_bin = p95_bin + 1", "sketches p95"),
+      ("sketches", "median_before = median_before + 1", "sketches median_before"),
+      ("sketches", "p95_hits = p95_hits - 1", "sketches p95_hits"),
+      ("sketches", "p95_bin = p95_bin + 1", "sketches p95_bin"),
       ("day_sketch_deltas", "bin_counts[1] = bin_counts[1] + 1", "model_rollups_day duration_bins"),
       ("model_rollups_day", "duration_bins[1] = duration_bins[1] + 1", "model_rollups_day duration_bins"),
       (
@@ -307,27 +307,36 @@ struct VerificationTests {
     #expect(!(try scene.verify().isClean))
   }
 
-  @Test("Dropped days are left out and said so, and the totals keep them")
+  @Test("The rollups of dropped days are compared among themselves, and the totals keep what was settled")
   func droppedDays() throws {
     try scene.fill(300)
     try scene.fold()
-    try scene.database.rows(
-      """
-      UPDATE @.chat_telemetry_days SET dropped_at = now(), dropped_rows = (
-        SELECT count(*) FROM @.chat_telemetry_2026_03_13) WHERE day = '2026-03-13'
-      """)
-    try scene.database.rows("DROP TABLE @.chat_telemetry_2026_03_13")
+    let database = scene.database
+    try database.rows("SELECT @.chat_telemetry_settle_day_sketches()")
+    try database.dropRawRows(of: "2026-03-13")
     let report = try scene.verify()
     #expect(report.differences == [])
     #expect(report.droppedDays == ["2026-03-13"])
     #expect(report.days == 4)
-    #expect(report.notCompared == [])
     for table in Self.rollups {
-      try scene.database.rows("DELETE FROM @.chat_telemetry_\(table) WHERE bucket_start::date = '2026-03-13'")
+      for granularity in ["hour", "day"] {
+        let scope = "granularity = '\(granularity)' AND bucket_start::date = '2026-03-13'"
+        let change = { (by: Int) in
+          "UPDATE @.chat_telemetry_\(table) SET total_searches = total_searches + \(by) WHERE \(scope)"
+        }
+        try database.rows(change(1))
+        #expect(
+          try scene.verify().differences.allSatisfy { $0.key[0].value?.hasPrefix("2026-03-13") != false })
+        #expect(!(try scene.verify().isClean))
+        try database.rows(change(-1))
+      }
     }
-    let later = try scene.verify()
-    #expect(later.differences == [])
-    #expect(later.notCompared.count == 1)
+    try database.settleRollups(of: "2026-03-13")
+    #expect(try scene.verify().differences == [])
+    try database.rows("UPDATE @.chat_telemetry_settled_rollups SET total_iterations = total_iterations + 1")
+    #expect(
+      try scene.verify().differences.allSatisfy { $0.place == "chat_telemetry_totals total_iterations" })
+    #expect(!(try scene.verify().isClean))
   }
 
   // MARK: Limits and manners

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Monitoring
 
 /// Checks of options that are no settings. A failure is a usage error.
 enum OptionCheck {
@@ -41,5 +42,38 @@ struct TimePoint: ExpressibleByArgument, Equatable, Sendable {
       return nil
     }
     self.micros = micros
+  }
+}
+
+/// One end of a range of time: a point in time, or how long ago it was.
+enum TimeBound: ExpressibleByArgument {
+  case time(TimePoint)
+  case age(TimeSpan)
+
+  init?(argument: String) {
+    if let time = TimePoint(argument: argument) {
+      self = .time(time)
+    } else if let age = TimeSpan(argument: argument) {
+      self = .age(age)
+    } else {
+      return nil
+    }
+  }
+
+  private func micros(nowMicros: Int64) -> Int64 {
+    switch self {
+    case .time(let time): time.micros
+    case .age(let age): nowMicros - age.micros
+    }
+  }
+
+  /// `--from` and `--to` in microseconds since the Unix epoch. In the wrong order they are a usage error.
+  static func range(_ from: TimeBound?, _ to: TimeBound?) throws -> (from: Int64?, to: Int64?) {
+    let now = WallClock.now()
+    let range = (from: from?.micros(nowMicros: now), to: to?.micros(nowMicros: now))
+    if let from = range.from, let to = range.to, from >= to {
+      throw ValidationError("--from must be before --to.")
+    }
+    return range
   }
 }

@@ -77,21 +77,12 @@ struct RefreshCommand: AsyncParsableCommand {
     let outcomes = try Summaries(connection: connection, schema: try settings.storeSchema())
       .refresh(view, cause: "manual")
     if json {
-      try Console.printJSON(
-        outcomes.map { Row(viewName: $0.view.rawValue, refreshTimeMs: $0.milliseconds, status: $0.status) })
+      try Console.printJSON(outcomes.map(RefreshRow.init))
     } else {
-      var table = TextTable(.text("view"), .number("ms"), .text("status"))
-      for each in outcomes { table.add(each.view.rawValue, "\(each.milliseconds)", each.status) }
-      Console.print(table.rendered(width: nil))
+      Console.print(RefreshRow.table(outcomes))
     }
     let failed = outcomes.count { $0.error != nil }
     if failed > 0 { throw CommandFailure("refresh: \(failed) of \(outcomes.count) views failed") }
-  }
-
-  private struct Row: Encodable {
-    var viewName: String
-    var refreshTimeMs: Double
-    var status: String
   }
 
   private func showFreshness(_ settings: Settings, _ connection: Connection) throws {
@@ -101,6 +92,23 @@ struct RefreshCommand: AsyncParsableCommand {
     if json { try Console.printJSON(views) } else { Console.print(StatusText.views(views)) }
     let stale = views.filter(\.stale).map(\.name)
     if !stale.isEmpty { throw CommandFailure("refresh: stale: \(stale.joined(separator: ", "))") }
+  }
+}
+
+/// A view's refresh as it is printed.
+struct RefreshRow: Encodable {
+  var viewName: String
+  var refreshTimeMs: Double
+  var status: String
+
+  init(_ outcome: RefreshOutcome) {
+    (viewName, refreshTimeMs, status) = (outcome.view.rawValue, outcome.milliseconds, outcome.status)
+  }
+
+  static func table(_ outcomes: [RefreshOutcome]) -> String {
+    var table = TextTable(.text("view"), .number("ms"), .text("status"))
+    for each in outcomes { table.add(each.view.rawValue, "\(each.milliseconds)", each.status) }
+    return table.rendered(width: nil)
   }
 }
 
