@@ -28,9 +28,21 @@ struct Benchmark {
     for round in 0..<(steps.isEmpty ? 0 : sizes.rounds) {
       Console.note("round \(round + 1) of \(sizes.rounds)")
       // There and back again: none always comes after the same other.
-      for step in round.isMultiple(of: 2) ? steps : steps.reversed() { try await take(step, round) }
+      for step in round.isMultiple(of: 2) ? steps : steps.reversed() { try await take(step) }
     }
     material = [:]
+    if selected.contains(.freshness) {
+      Console.note("freshness")
+      try await FreshnessRun(surroundings: surroundings, sizes: sizes).run().record(in: &findings)
+    }
+    if selected.contains(.idle) {
+      Console.note("idle")
+      try await IdleRun(surroundings: surroundings, sizes: sizes).run(into: &findings)
+    }
+    if selected.contains(.refresh) {
+      Console.note("refresh")
+      try RefreshRun(surroundings: surroundings, sizes: sizes).run(into: &findings)
+    }
   }
 
   /// Ours comes before the floor of the same mix, which takes its batch size.
@@ -55,10 +67,10 @@ struct Benchmark {
     return named.isEmpty ? [.busy, .sparse] : named
   }
 
-  private mutating func take(_ step: Step, _ round: Int) async throws {
+  private mutating func take(_ step: Step) async throws {
     switch step {
     case .ours(let mix):
-      try await ingest(mix, round)
+      try await ingest(mix)
     case .floor(let mix):
       let run = try FloorRun(surroundings: surroundings, rows: try rows(mix)).run()
       run.record(in: &findings, as: .floor(mix))
@@ -68,16 +80,16 @@ struct Benchmark {
       try ObviousRun(surroundings: surroundings, rows: rows).run().record(in: &findings, as: .obvious(mix))
       say(.obvious(mix))
     case .twoWorkers:
-      try await ingestWithTwo(round)
+      try await ingestWithTwo()
     }
   }
 
-  private mutating func ingest(_ mix: Mix, _ round: Int) async throws {
+  private mutating func ingest(_ mix: Mix) async throws {
     let material = try material(mix)
     let backlog = try material.backlog(surroundings, mix, sizes)
     let database = try surroundings.makeDatabase()
     let run = IngestRun(surroundings: surroundings, database: database, backlog: backlog)
-    let first = try await run.run(group: "first-\(round)", expected: backlog.events)
+    let first = try await run.run(group: "\(database.name)-first", expected: backlog.events)
     first.record(in: &findings, as: .ours(mix))
     if mix == .busy {
       findings.add(first.firstCommitAfter, .coldStart, of: .ours(mix))
@@ -85,18 +97,18 @@ struct Benchmark {
     }
     say(.ours(mix))
     if mix == .busy && selected.contains(.replay) {
-      let again = try await run.run(group: "again-\(round)", expected: backlog.events)
+      let again = try await run.run(group: "\(database.name)-again", expected: backlog.events)
       again.record(in: &findings, as: .replay)
       say(.replay)
     }
     try surroundings.drop(database)
   }
 
-  private mutating func ingestWithTwo(_ round: Int) async throws {
+  private mutating func ingestWithTwo() async throws {
     let backlog = try material(.busy).backlog(surroundings, .busy, sizes)
     let database = try surroundings.makeDatabase()
     let run = IngestRun(surroundings: surroundings, database: database, backlog: backlog, workers: 2)
-    let outcome = try await run.run(group: "two-\(round)", expected: backlog.events)
+    let outcome = try await run.run(group: "\(database.name)-two", expected: backlog.events)
     outcome.record(in: &findings, as: .twoWorkers)
     findings.add(100 * outcome.lockShare, .lockShare, of: .twoWorkers)
     findings.add(Double(outcome.deadlocks), .deadlocks, of: .twoWorkers)
