@@ -35,6 +35,7 @@ struct IngestRun {
   func run(group: String, expected: Int) async throws -> Outcome {
     let connection = try database.connect()
     let before = try surroundings.usage(connection)
+    let lookingBefore = try ProcessUsage.exactCPUSeconds(ofSingleThread: connection.backendPID)
     let clock = ContinuousClock()
     let began = clock.now
     let startedAt = Date().timeIntervalSince1970
@@ -57,8 +58,11 @@ struct IngestRun {
     let cpu = try processes.map { try ProcessUsage.cpuSeconds(of: $0.pid) }
     let peaks = try processes.map { try ProcessUsage.peakMiB(of: $0.pid) }
     for process in processes { try await surroundings.stop(process) }
+    // Looking at the progress is no part of the work.
+    let looking = try ProcessUsage.exactCPUSeconds(ofSingleThread: connection.backendPID) - lookingBefore
     try payDebts(connection)
-    let usage = try surroundings.usage(connection) - before
+    var usage = try surroundings.usage(connection) - before
+    usage.cpuSeconds -= looking
     try database.check(connection, events: expected, areRolledUp: true)
     let firstPosition = progress.firstPositionAt - startedAt
     let stored = StoredRun(
