@@ -14,7 +14,7 @@ struct EventSet: Sendable {
   var count: Int { starts.count - 1 }
 
   /// A redelivery comes at most so many records after the event.
-  private static let redeliveryReach = 100_000
+  private static let redeliveryReach = 50_000
   /// Every event begins with `{"id":"` and the 36 characters of a UUID.
   private static let id = 7..<43
 

@@ -15,6 +15,7 @@ struct Report: Encodable {
     var target: String
     var bound: String
     var median: Double?
+    /// The median, with the least and the most.
     var shown: String
     /// Nil where nothing was measured.
     var isMet: Bool?
@@ -97,10 +98,12 @@ struct Report: Encodable {
     return table.rendered
   }
 
+  /// Of what was measured.
   private var verdicts: String {
     var table = MarkdownTable([.text("target"), .number("bound"), .number("measured"), .text("verdict")])
     for each in targets {
-      table.add([each.target, each.bound, each.shown, each.isMet.map { $0 ? "met" : "NOT MET" } ?? ""])
+      guard let isMet = each.isMet else { continue }
+      table.add([each.target, each.bound, each.shown, isMet ? "met" : "NOT MET"])
     }
     return table.rendered
   }
