@@ -26,7 +26,8 @@ let flyingFox: Target.Dependency = .product(name: "FlyingFox", package: "FlyingF
 let package = Package(
   name: "telemetry-worker",
   products: [
-    .executable(name: "telemetry-worker", targets: ["TelemetryWorker"])
+    .executable(name: "telemetry-worker", targets: ["TelemetryWorker"]),
+    .executable(name: "telemetry-bench", targets: ["TelemetryBench"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -75,6 +76,12 @@ let package = Package(
       ],
       swiftSettings: strict),
 
+    // Measures the built worker; shares with the tests how a process of it is started.
+    .executableTarget(
+      name: "TelemetryBench",
+      dependencies: ["Kafka", "Postgres", "Telemetry", "Store", "TestSupport", argumentParser, unixSignals],
+      swiftSettings: strict),
+
     // Tests mirror the modules.
     .target(
       name: "TestSupport", dependencies: ["Kafka", "Postgres", "Store", "Telemetry"],
@@ -108,6 +115,9 @@ let package = Package(
         argumentParser, configuration, logging,
       ],
       swiftSettings: strict),
+    .testTarget(
+      name: "TelemetryBenchTests",
+      dependencies: ["TelemetryBench", "TelemetryWorker", "TestSupport"], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17
 )
