@@ -132,17 +132,38 @@ CREATE TABLE @schema@.chat_telemetry_rollups_day
 CREATE TABLE @schema@.chat_telemetry_domain_rollups_hour
   PARTITION OF @schema@.chat_telemetry_domain_rollups FOR VALUES IN ('hour') WITH (fillfactor = 60);
 CREATE TABLE @schema@.chat_telemetry_domain_rollups_day
-  PARTITION OF @schema@.chat_telemetry_domain_rollups FOR VALUES IN ('day') WITH (fillfactor = 60);
+  PARTITION OF @schema@.chat_telemetry_domain_rollups FOR VALUES IN ('day') PARTITION BY RANGE (bucket_start);
 CREATE TABLE @schema@.chat_telemetry_model_rollups_hour
   PARTITION OF @schema@.chat_telemetry_model_rollups FOR VALUES IN ('hour') WITH (fillfactor = 60);
 CREATE TABLE @schema@.chat_telemetry_model_rollups_day
-  PARTITION OF @schema@.chat_telemetry_model_rollups FOR VALUES IN ('day') WITH (fillfactor = 60);
+  PARTITION OF @schema@.chat_telemetry_model_rollups FOR VALUES IN ('day') PARTITION BY RANGE (bucket_start);
+
+-- The days still being written are apart from the closed ones, for the same reason: indexes on measures are on these.
+-- What is before the month of this migration counts as closed; chat_telemetry_close_months() adds the months that end.
+CREATE TABLE @schema@.chat_telemetry_domain_rollups_day_open
+  PARTITION OF @schema@.chat_telemetry_domain_rollups_day DEFAULT WITH (fillfactor = 60);
+CREATE TABLE @schema@.chat_telemetry_model_rollups_day_open
+  PARTITION OF @schema@.chat_telemetry_model_rollups_day DEFAULT WITH (fillfactor = 60);
+DO $migration$
+DECLARE
+  rollup text;
+BEGIN
+  FOREACH rollup IN ARRAY '{domain, model}'::text[] LOOP
+    EXECUTE format(
+      'CREATE TABLE @schema@.chat_telemetry_%1$s_rollups_day_closed PARTITION OF @schema@.chat_telemetry_%1$s_rollups_day
+      FOR VALUES FROM (MINVALUE) TO (%2$L) WITH (fillfactor = 60)',
+      rollup, date_trunc('month', now(), 'UTC'));
+  END LOOP;
+END
+$migration$;
 
 ALTER TABLE @schema@.chat_telemetry_model_rollups REPLICA IDENTITY FULL;
 ALTER TABLE @schema@.chat_telemetry_model_rollups_hour REPLICA IDENTITY FULL;
 ALTER TABLE @schema@.chat_telemetry_model_rollups_day REPLICA IDENTITY FULL;
+ALTER TABLE @schema@.chat_telemetry_model_rollups_day_open REPLICA IDENTITY FULL;
+ALTER TABLE @schema@.chat_telemetry_model_rollups_day_closed REPLICA IDENTITY FULL;
 
--- On keys everywhere; on measures for day rows only.
+-- On keys everywhere; on measures for the rows of closed days only.
 CREATE INDEX idx_chat_telemetry_rollups_bucket
   ON @schema@.chat_telemetry_rollups (bucket_start DESC, granularity);
 CREATE INDEX idx_chat_telemetry_domain_rollups_bucket
@@ -154,9 +175,9 @@ CREATE INDEX idx_chat_telemetry_model_rollups_bucket
 CREATE INDEX idx_chat_telemetry_model_rollups_domain
   ON @schema@.chat_telemetry_model_rollups (domain, bucket_start);
 CREATE INDEX idx_chat_telemetry_domain_rollups_day_cost
-  ON @schema@.chat_telemetry_domain_rollups_day (total_cost_usd DESC, domain);
+  ON @schema@.chat_telemetry_domain_rollups_day_closed (total_cost_usd DESC, domain);
 CREATE INDEX idx_chat_telemetry_model_rollups_day_performance
-  ON @schema@.chat_telemetry_model_rollups_day (model, avg_duration_ms, success_rate_pct);
+  ON @schema@.chat_telemetry_model_rollups_day_closed (model, avg_duration_ms, success_rate_pct);
 
 -- What one batch adds to the days, the totals and the sketches, until the coordinator folds it. A null domain and a
 -- blank model ('') stay apart from the word 'unknown'. Money is in micro-dollars.

@@ -56,7 +56,7 @@ CREATE TABLE @schema@.chat_telemetry_day_sketch_deltas (
   domain text,
   model text NOT NULL,
   bins smallint[] NOT NULL,
-  bin_counts bigint[] NOT NULL
+  bin_counts integer[] NOT NULL
 );
 
 -- The trailing windows: whole days, whole hours, and each hour's minutes. A refresh reads the days, the hours of the

@@ -1,5 +1,9 @@
 -- Folding: what the batches appended becomes day rollups, totals, sketches and windows.
 
+-- sum(bigint) makes a numeric of each sum, which costs more than the adding. This stays bigint, and fails beyond.
+CREATE AGGREGATE @schema@.chat_telemetry_sum(bigint) (
+  SFUNC = int8pl, STYPE = bigint, INITCOND = '0', COMBINEFUNC = int8pl, PARALLEL = SAFE);
+
 -- Sums up the minutes of an hour's row once appending has made it long.
 CREATE FUNCTION @schema@.chat_telemetry_compact_minutes(
   INOUT minutes smallint[], INOUT requests bigint[], INOUT cost_micros bigint[])
@@ -9,7 +13,8 @@ BEGIN
   IF cardinality(minutes) > 120 THEN
     SELECT array_agg(s.minute), array_agg(s.requests), array_agg(s.cost) INTO minutes, requests, cost_micros
     FROM (
-      SELECT u.minute, sum(u.requests)::bigint AS requests, sum(u.cost)::bigint AS cost
+      SELECT u.minute, @schema@.chat_telemetry_sum(u.requests) AS requests,
+        @schema@.chat_telemetry_sum(u.cost) AS cost
       FROM unnest(minutes, requests, cost_micros) AS u (minute, requests, cost) GROUP BY u.minute
     ) AS s;
   END IF;
@@ -23,8 +28,83 @@ AS $function$
 BEGIN
   IF cardinality(bins) > 800 THEN
     SELECT array_agg(s.bin), array_agg(s.n) INTO bins, counts
-    FROM (SELECT u.bin, sum(u.n)::bigint AS n FROM unnest(bins, counts) AS u (bin, n) GROUP BY u.bin) AS s;
+    FROM (SELECT u.bin, @schema@.chat_telemetry_sum(u.n) AS n FROM unnest(bins, counts) AS u (bin, n) GROUP BY u.bin) AS s;
   END IF;
+END
+$function$;
+
+-- The place of a rank, found from a place near it: bin by bin, down or up, through the bins summed up (bins, ascending)
+-- and the hits since. The rank must be below the number of hits; nothing is done for a rank that is in its place.
+CREATE FUNCTION @schema@.chat_telemetry_walk(
+  rank bigint, INOUT bin smallint, INOUT before bigint, INOUT hits bigint, INOUT next_bin smallint,
+  bins smallint[], bin_counts bigint[], recent_bins smallint[], recent_counts integer[])
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $function$
+DECLARE
+  place integer;
+  is_down boolean;
+BEGIN
+  WHILE rank < before OR rank >= before + hits LOOP
+    is_down := rank < before;
+    IF is_down THEN
+      next_bin := bin;
+      place := width_bucket((bin - 1)::smallint, bins);
+      bin := greatest(
+        bins[place], (SELECT max(u.hit) FROM unnest(recent_bins) AS u (hit) WHERE u.hit < chat_telemetry_walk.bin));
+    ELSE
+      before := before + hits;
+      bin := next_bin;
+      place := width_bucket(bin, bins);
+      next_bin := least(
+        bins[place + 1], (SELECT min(u.hit) FROM unnest(recent_bins) AS u (hit) WHERE u.hit > chat_telemetry_walk.bin));
+    END IF;
+    SELECT coalesce(sum(u.n), 0) + CASE WHEN bins[place] = bin THEN bin_counts[place] ELSE 0 END INTO hits
+    FROM unnest(recent_bins, recent_counts) AS u (hit, n) WHERE u.hit = bin;
+    IF is_down THEN before := before - hits; END IF;
+  END LOOP;
+END
+$function$;
+
+-- Moves the day rows of months that have ended from the open leaf to a leaf of their own, which has indexes on measures.
+-- Events of such a month still count, only not as cheaply. Readers wait for the last step, a look at the open leaf.
+CREATE FUNCTION @schema@.chat_telemetry_close_months(upto timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET client_min_messages = 'warning' SET lock_timeout = '1s'
+AS $function$
+DECLARE
+  rollup text;
+  open_leaf text;
+  leaf text;
+  month timestamptz;
+  columns text;
+BEGIN
+  PERFORM pg_advisory_xact_lock('@schema@.chat_telemetry_fold_state'::regclass::oid::bigint);
+  FOREACH rollup IN ARRAY '{domain, model}'::text[] LOOP
+    open_leaf := format('@schema@.chat_telemetry_%s_rollups_day_open', rollup);
+    LOOP
+      EXECUTE format('SELECT date_trunc(''month'', min(bucket_start)) FROM %s', open_leaf) INTO month;
+      EXIT WHEN month IS NULL OR month + interval '1 month' > upto;
+      leaf := format('chat_telemetry_%s_rollups_day_%s', rollup, to_char(month, 'YYYY_MM'));
+      EXECUTE format('CREATE TABLE @schema@.%I (LIKE %s INCLUDING ALL) WITH (fillfactor = 60)', leaf, open_leaf);
+      IF rollup = 'model' THEN
+        EXECUTE format('ALTER TABLE @schema@.%I REPLICA IDENTITY FULL', leaf);
+        EXECUTE format(
+          'CREATE INDEX %I ON @schema@.%I (model, avg_duration_ms, success_rate_pct)',
+          'idx_' || leaf || '_performance', leaf);
+      ELSE
+        EXECUTE format('CREATE INDEX %I ON @schema@.%I (total_cost_usd DESC, domain)', 'idx_' || leaf || '_cost', leaf);
+      END IF;
+      SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO columns FROM pg_attribute AS a
+      WHERE a.attrelid = open_leaf::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '';
+      EXECUTE format(
+        'WITH moved AS (DELETE FROM %1$s WHERE bucket_start < %2$L RETURNING *)
+        INSERT INTO @schema@.%3$I (%4$s) SELECT %4$s FROM moved',
+        open_leaf, month + interval '1 month', leaf, columns);
+      EXECUTE format(
+        'ALTER TABLE @schema@.chat_telemetry_%s_rollups_day ATTACH PARTITION @schema@.%I FOR VALUES FROM (%L) TO (%L)',
+        rollup, leaf, month, month + interval '1 month');
+    END LOOP;
+  END LOOP;
 END
 $function$;
 
@@ -39,7 +119,7 @@ BEGIN
   WITH delta AS MATERIALIZED (
     DELETE FROM @schema@.chat_telemetry_day_sketch_deltas RETURNING *
   ), hit AS (
-    SELECT day, domain, model, u.bin, sum(u.n)::bigint AS n
+    SELECT day, domain, model, u.bin, sum(u.n) AS n
     FROM delta AS d, unnest(d.bins, d.bin_counts) AS u (bin, n) GROUP BY day, domain, model, u.bin
   ), sketch AS (
     SELECT day, domain, model, array_agg(bin) AS bins, array_agg(n) AS counts FROM hit GROUP BY day, domain, model
@@ -53,6 +133,11 @@ BEGIN
     -- No domain is blank, so the blank can stand for none; IS NOT DISTINCT FROM would compare each with each.
     AND coalesce(r.domain, '') = coalesce(s.domain, '') AND r.model = s.model;
   UPDATE @schema@.chat_telemetry_fold_state SET day_sketch_deltas = 0;
+  BEGIN
+    PERFORM @schema@.chat_telemetry_close_months(now() - interval '2 days');
+  EXCEPTION WHEN lock_not_available THEN
+    -- Somebody reads the open days for long. The next settling tries again.
+  END;
 END
 $function$;
 
@@ -63,142 +148,160 @@ DECLARE
     total_cost_usd, max_cost_usd, total_duration_ms, timed_requests, max_duration_ms, total_searches, total_iterations,
     first_request_at, last_request_at}';
   additions text;
+  sums text;
+  measure_values text;
 BEGIN
   SELECT string_agg(format(
-    CASE WHEN name LIKE 'max\_%' OR name LIKE 'last\_%' THEN '%1$s = greatest(r.%1$s, excluded.%1$s)'
-      WHEN name LIKE 'first\_%' THEN '%1$s = least(r.%1$s, excluded.%1$s)'
-      ELSE '%1$s = r.%1$s + excluded.%1$s' END, name), ', ') || ', updated_at = now()'
-  INTO additions FROM unnest(measures) AS name;
+      CASE WHEN name LIKE 'max\_%' OR name LIKE 'last\_%' THEN '%1$s = greatest(r.%1$s, excluded.%1$s)'
+        WHEN name LIKE 'first\_%' THEN '%1$s = least(r.%1$s, excluded.%1$s)'
+        ELSE '%1$s = r.%1$s + excluded.%1$s' END, name), ', ') || ', updated_at = now()',
+    string_agg(format(
+      CASE WHEN name LIKE 'max\_%' OR name LIKE 'last\_%' THEN 'max(%1$s) AS %1$s'
+        WHEN name LIKE 'first\_%' THEN 'min(%1$s) AS %1$s'
+        ELSE '@schema@.chat_telemetry_sum(%1$s) AS %1$s' END, replace(name, '_usd', '_micros')), ', ')
+      FILTER (WHERE name <> 'failure_count'),
+    string_agg(CASE WHEN name = 'failure_count' THEN 'total_requests - success_count'
+      WHEN name LIKE '%\_usd' THEN replace(name, '_usd', '_micros') || ' * 0.000001' ELSE name END, ', ')
+  INTO additions, sums, measure_values FROM unnest(measures) AS name;
 
-  EXECUTE replace(replace($text$
+  EXECUTE replace(replace(replace(replace($text$
 -- Moves everything pending into day rollups, totals, sketches and windows: one DELETE … RETURNING of one snapshot feeds
 -- them all, so a batch is folded whole and once, whoever calls this and however often. One at a time, by a lock.
 CREATE FUNCTION @schema@.chat_telemetry_fold(OUT folded_batches bigint, OUT folded_events bigint, OUT folded_rows bigint)
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET work_mem = '64MB'
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET work_mem = '64MB' SET enable_sort = off
 AS $function$
 DECLARE
   new_day_sketches bigint;
+  hours timestamptz[];
 BEGIN
   PERFORM pg_advisory_xact_lock('@schema@.chat_telemetry_fold_state'::regclass::oid::bigint);
   WITH batch AS (
     DELETE FROM @schema@.chat_telemetry_pending_batches RETURNING events
   ), delta AS MATERIALIZED (
-    DELETE FROM @schema@.chat_telemetry_summary_deltas RETURNING *,
-      coalesce(domain, 'unknown') AS shown_domain, coalesce(nullif(model, ''), 'unknown') AS shown_model
+    DELETE FROM @schema@.chat_telemetry_summary_deltas RETURNING *
   ), window_delta AS MATERIALIZED (
     DELETE FROM @schema@.chat_telemetry_window_deltas RETURNING *
   ),
 
-  -- Day rollups and totals.
-  summed AS MATERIALIZED (
+  -- Day rollups and totals: batches summed up first, then what they come to by each table's key.
+  fine AS MATERIALIZED (
+    SELECT day, domain, model, coalesce(domain, 'unknown') AS shown_domain,
+      coalesce(nullif(model, ''), 'unknown') AS shown_model, @sums@
+    FROM delta GROUP BY day, domain, model
+  ), summed AS MATERIALIZED (
     SELECT CASE WHEN GROUPING(model) = 0 THEN 'total' WHEN GROUPING(shown_model) = 0 THEN 'model'
         WHEN GROUPING(shown_domain) = 0 THEN 'domain' ELSE 'all' END AS grain,
-      day, shown_domain, domain, shown_model, model,
-      sum(total_requests) AS total_requests, sum(success_count) AS success_count,
-      sum(total_requests - success_count) AS failure_count, sum(total_input_tokens) AS total_input_tokens,
-      sum(total_output_tokens) AS total_output_tokens, sum(total_cost_micros) * 0.000001 AS total_cost_usd,
-      max(max_cost_micros) * 0.000001 AS max_cost_usd, sum(total_duration_ms) AS total_duration_ms,
-      sum(timed_requests) AS timed_requests, max(max_duration_ms) AS max_duration_ms,
-      sum(total_searches) AS total_searches, sum(total_iterations) AS total_iterations,
-      min(first_request_at) AS first_request_at, max(last_request_at) AS last_request_at
-    FROM delta
+      day, shown_domain, domain, shown_model, model, @sums@
+    FROM fine
     GROUP BY GROUPING SETS ((day), (day, shown_domain), (day, domain, shown_model), (domain, model))
   ), day_rows AS (
     INSERT INTO @schema@.chat_telemetry_rollups_day AS r (granularity, bucket_start, bucket_end, @measures@)
-    SELECT 'day', day::timestamptz, (day + 1)::timestamptz, @measures@
+    SELECT 'day', day::timestamptz, (day + 1)::timestamptz, @values@
     FROM summed WHERE grain = 'all' ORDER BY day
     ON CONFLICT (granularity, bucket_start) DO UPDATE SET @additions@
   ), domain_rows AS (
     INSERT INTO @schema@.chat_telemetry_domain_rollups_day AS r
       (granularity, bucket_start, bucket_end, domain, @measures@)
-    SELECT 'day', day::timestamptz, (day + 1)::timestamptz, shown_domain, @measures@
-    FROM summed WHERE grain = 'domain' ORDER BY day, shown_domain
+    SELECT 'day', day::timestamptz, (day + 1)::timestamptz, shown_domain, @values@
+    FROM summed WHERE grain = 'domain' ORDER BY day, shown_domain COLLATE "C"
     ON CONFLICT (granularity, bucket_start, domain) DO UPDATE SET @additions@
   ), model_rows AS (
     INSERT INTO @schema@.chat_telemetry_model_rollups_day AS r
       (granularity, bucket_start, bucket_end, domain, model, duration_bins, duration_bin_counts, @measures@)
-    SELECT 'day', day::timestamptz, (day + 1)::timestamptz, domain, shown_model, '{}', '{}', @measures@
-    FROM summed WHERE grain = 'model' ORDER BY day, domain, shown_model
+    SELECT 'day', day::timestamptz, (day + 1)::timestamptz, domain, shown_model, '{}', '{}', @values@
+    FROM summed WHERE grain = 'model' ORDER BY day, domain COLLATE "C", shown_model COLLATE "C"
     ON CONFLICT (granularity, bucket_start, domain, model) DO UPDATE SET @additions@
   ), total_rows AS (
     INSERT INTO @schema@.chat_telemetry_totals AS r (domain, model, @measures@)
-    SELECT domain, model, @measures@
-    FROM summed WHERE grain = 'total' ORDER BY domain, model
+    SELECT domain, model, @values@
+    FROM summed WHERE grain = 'total' ORDER BY domain COLLATE "C", model COLLATE "C"
     ON CONFLICT (domain, model) DO UPDATE SET @additions@
   ),
 
   -- Sketches.
-  hit AS MATERIALIZED (
-    SELECT d.day, d.domain, d.model, d.shown_model, u.bin, u.n
-    FROM delta AS d, unnest(d.bins, d.bin_counts) AS u (bin, n)
-  ), day_sketch AS (
+  day_sketch AS (
     INSERT INTO @schema@.chat_telemetry_day_sketch_deltas (day, domain, model, bins, bin_counts)
-    SELECT day, domain, shown_model, array_agg(bin), array_agg(n) FROM hit GROUP BY day, domain, shown_model
+    SELECT day, domain, coalesce(nullif(model, ''), 'unknown'), bins, bin_counts FROM delta WHERE bins <> '{}'
     RETURNING 1
-  ), new_hit AS MATERIALIZED (
-    SELECT 'domain' AS kind, domain AS name, bin, sum(n)::integer AS n
-    FROM hit WHERE domain IS NOT NULL GROUP BY domain, bin
-    UNION ALL
-    SELECT 'model', model, bin, sum(n)::integer FROM hit WHERE model <> '' GROUP BY model, bin
+  ), hit AS MATERIALIZED (
+    SELECT domain, model, unnest(bins) AS bin, unnest(bin_counts) AS n FROM delta
   ), grown AS MATERIALIZED (
+    SELECT 'domain' AS kind, domain AS name, array_agg(bin) AS bins, array_agg(n) AS counts, sum(n) AS timed
+    FROM hit WHERE domain IS NOT NULL GROUP BY domain
+    UNION ALL
+    SELECT 'model', model, array_agg(bin), array_agg(n::integer), sum(n)::bigint
+    FROM (SELECT model, bin, sum(n) AS n FROM hit WHERE model <> '' GROUP BY model, bin) AS h GROUP BY model
+  ), placed AS MATERIALIZED (
     -- The places of the percentiles with the new hits; null for a new sketch.
-    SELECT h.kind, h.name, coalesce(s.timed_requests, 0) + sum(h.n) AS timed,
-      s.median_bin, s.median_before + coalesce(sum(h.n) FILTER (WHERE h.bin < s.median_bin), 0) AS median_before,
-      s.median_hits + coalesce(sum(h.n) FILTER (WHERE h.bin = s.median_bin), 0) AS median_hits,
-      least(s.median_next, min(h.bin) FILTER (WHERE h.bin > s.median_bin)) AS median_next,
-      s.p95_bin, s.p95_before + coalesce(sum(h.n) FILTER (WHERE h.bin < s.p95_bin), 0) AS p95_before,
-      s.p95_hits + coalesce(sum(h.n) FILTER (WHERE h.bin = s.p95_bin), 0) AS p95_hits,
-      least(s.p95_next, min(h.bin) FILTER (WHERE h.bin > s.p95_bin)) AS p95_next,
-      coalesce(s.recent_bins, '{}') || array_agg(h.bin) AS recent_bins,
-      coalesce(s.recent_counts, '{}') || array_agg(h.n) AS recent_counts
-    FROM new_hit AS h
-    LEFT JOIN @schema@.chat_telemetry_sketches AS s ON s.kind = h.kind AND s.name = h.name
-    GROUP BY h.kind, h.name, s.kind, s.name
-  ), moved AS MATERIALIZED (
-    SELECT g.kind, g.name, g.recent_bins, g.recent_counts, 50 * (timed - 1) / 100 AS median_rank,
-      95 * (timed - 1) / 100 AS p95_rank
+    SELECT g.kind, g.name, coalesce(s.timed_requests, 0) + g.timed AS timed,
+      s.median_bin, s.median_before + below_median AS median_before, s.median_hits + at_median AS median_hits,
+      least(s.median_next, above_median) AS median_next,
+      s.p95_bin, s.p95_before + below_p95 AS p95_before, s.p95_hits + at_p95 AS p95_hits,
+      least(s.p95_next, above_p95) AS p95_next,
+      coalesce(s.recent_bins, '{}') || g.bins AS recent_bins,
+      coalesce(s.recent_counts, '{}') || g.counts AS recent_counts,
+      s.bins, s.bin_counts
     FROM grown AS g
-    -- Ranks count from 0. Whatever is null is not in place.
-    WHERE cardinality(recent_bins) > 200
-      OR NOT coalesce(50 * (timed - 1) / 100 >= median_before
-        AND 50 * (timed - 1) / 100 < median_before + median_hits
-        AND 95 * (timed - 1) / 100 >= p95_before AND 95 * (timed - 1) / 100 < p95_before + p95_hits, false)
-  ), summed_up AS MATERIALIZED (
-    SELECT m.kind, m.name, whole.*
-    FROM moved AS m
-    LEFT JOIN @schema@.chat_telemetry_sketches AS s ON s.kind = m.kind AND s.name = m.name
+    LEFT JOIN @schema@.chat_telemetry_sketches AS s ON s.kind = g.kind AND s.name = g.name
     CROSS JOIN LATERAL (
-      SELECT array_agg(b.bin ORDER BY b.bin) AS bins, array_agg(b.n::bigint ORDER BY b.bin) AS bin_counts,
-        min(b.bin) FILTER (WHERE upto > median_rank) AS median_bin,
-        min(upto - n) FILTER (WHERE upto > median_rank) AS median_before,
-        min(upto) FILTER (WHERE upto > median_rank) - min(upto - n) FILTER (WHERE upto > median_rank) AS median_hits,
-        min(b.bin) FILTER (WHERE upto - n > median_rank) AS median_next,
-        min(b.bin) FILTER (WHERE upto > p95_rank) AS p95_bin,
-        min(upto - n) FILTER (WHERE upto > p95_rank) AS p95_before,
-        min(upto) FILTER (WHERE upto > p95_rank) - min(upto - n) FILTER (WHERE upto > p95_rank) AS p95_hits,
-        min(b.bin) FILTER (WHERE upto - n > p95_rank) AS p95_next
+      SELECT coalesce(sum(u.n) FILTER (WHERE u.bin < s.median_bin), 0) AS below_median,
+        coalesce(sum(u.n) FILTER (WHERE u.bin = s.median_bin), 0) AS at_median,
+        min(u.bin) FILTER (WHERE u.bin > s.median_bin) AS above_median,
+        coalesce(sum(u.n) FILTER (WHERE u.bin < s.p95_bin), 0) AS below_p95,
+        coalesce(sum(u.n) FILTER (WHERE u.bin = s.p95_bin), 0) AS at_p95,
+        min(u.bin) FILTER (WHERE u.bin > s.p95_bin) AS above_p95
+      FROM unnest(g.bins, g.counts) AS u (bin, n)
+    ) AS new
+  ), judged AS MATERIALIZED (
+    SELECT p.*, 50 * (timed - 1) / 100 AS median_rank, 95 * (timed - 1) / 100 AS p95_rank,
+      bins IS NULL OR cardinality(recent_bins) > 200 AS is_long,
+      50 * (timed - 1) / 100 >= median_before AND 50 * (timed - 1) / 100 < median_before + median_hits
+        AND 95 * (timed - 1) / 100 >= p95_before AND 95 * (timed - 1) / 100 < p95_before + p95_hits AS is_in_place
+    FROM placed AS p
+  ), summed_up AS MATERIALIZED (
+    -- upto: the hits in a bin and in all before it; so a rank is in the bin after those whose hits are no more.
+    SELECT j.*, w.bins AS all_bins, w.bin_counts AS all_counts, w.upto,
+      width_bucket(median_rank, w.upto) + 1 AS median_at, width_bucket(p95_rank, w.upto) + 1 AS p95_at
+    FROM judged AS j
+    CROSS JOIN LATERAL (
+      SELECT array_agg(b.bin) AS bins, array_agg(b.n) AS bin_counts, array_agg(b.upto) AS upto
       FROM (
-        -- As double precision, which is exact up to 2^53 and adds up far faster than bigint, whose sum is numeric.
-        SELECT u.bin, sum(u.n) AS n, sum(sum(u.n)) OVER (ORDER BY u.bin) AS upto
-        FROM unnest(s.bins || m.recent_bins, s.bin_counts::float8[] || m.recent_counts::float8[]) AS u (bin, n)
-        GROUP BY u.bin
+        SELECT u.bin, @schema@.chat_telemetry_sum(u.n) AS n, @schema@.chat_telemetry_sum(
+          @schema@.chat_telemetry_sum(u.n)) OVER (ORDER BY u.bin ROWS UNBOUNDED PRECEDING) AS upto
+        FROM (
+          SELECT unnest(j.bins || j.recent_bins) AS bin, unnest(j.bin_counts || j.recent_counts::bigint[]) AS n
+        ) AS u GROUP BY u.bin
       ) AS b
-    ) AS whole
+    ) AS w
+    WHERE is_long
+  ), new_sketch AS (
+    SELECT kind, name, timed,
+      all_bins[median_at] AS median_bin, upto[median_at] - all_counts[median_at] AS median_before,
+      all_counts[median_at] AS median_hits, all_bins[median_at + 1] AS median_next,
+      all_bins[p95_at] AS p95_bin, upto[p95_at] - all_counts[p95_at] AS p95_before,
+      all_counts[p95_at] AS p95_hits, all_bins[p95_at + 1] AS p95_next,
+      '{}'::smallint[] AS recent_bins, '{}'::integer[] AS recent_counts, all_bins, all_counts
+    FROM summed_up
+    UNION ALL
+    SELECT kind, name, timed, median_bin, median_before, median_hits, median_next,
+      p95_bin, p95_before, p95_hits, p95_next, recent_bins, recent_counts, '{}', '{}'
+    FROM judged WHERE is_in_place AND NOT is_long
+    UNION ALL
+    SELECT kind, name, timed, m.bin, m.before, m.hits, m.next_bin, p.bin, p.before, p.hits, p.next_bin,
+      recent_bins, recent_counts, '{}', '{}'
+    FROM judged
+    CROSS JOIN LATERAL @schema@.chat_telemetry_walk(
+      median_rank, median_bin, median_before, median_hits, median_next,
+      bins, bin_counts, recent_bins, recent_counts) AS m
+    CROSS JOIN LATERAL @schema@.chat_telemetry_walk(
+      p95_rank, p95_bin, p95_before, p95_hits, p95_next, bins, bin_counts, recent_bins, recent_counts) AS p
+    WHERE NOT is_in_place AND NOT is_long
   ), sketch_rows AS (
     INSERT INTO @schema@.chat_telemetry_sketches AS r (kind, name, timed_requests,
       median_bin, median_before, median_hits, median_next, p95_bin, p95_before, p95_hits, p95_next,
       recent_bins, recent_counts, bins, bin_counts)
-    SELECT g.kind, g.name, g.timed,
-      coalesce(w.median_bin, g.median_bin), coalesce(w.median_before, g.median_before),
-      coalesce(w.median_hits, g.median_hits), CASE WHEN w.bins IS NULL THEN g.median_next ELSE w.median_next END,
-      coalesce(w.p95_bin, g.p95_bin), coalesce(w.p95_before, g.p95_before),
-      coalesce(w.p95_hits, g.p95_hits), CASE WHEN w.bins IS NULL THEN g.p95_next ELSE w.p95_next END,
-      CASE WHEN w.bins IS NULL THEN g.recent_bins ELSE '{}' END,
-      CASE WHEN w.bins IS NULL THEN g.recent_counts ELSE '{}' END,
-      coalesce(w.bins, '{}'), coalesce(w.bin_counts, '{}')
-    FROM grown AS g LEFT JOIN summed_up AS w USING (kind, name)
-    ORDER BY g.kind, g.name
+    SELECT * FROM new_sketch ORDER BY kind, name COLLATE "C"
     ON CONFLICT (kind, name) DO UPDATE SET timed_requests = excluded.timed_requests,
       median_bin = excluded.median_bin, median_before = excluded.median_before, median_hits = excluded.median_hits,
       median_next = excluded.median_next, p95_bin = excluded.p95_bin, p95_before = excluded.p95_before,
@@ -210,34 +313,39 @@ BEGIN
 
   -- Windows.
   window_minute AS MATERIALIZED (
-    SELECT CASE WHEN w.domain IS NULL THEN 'model' ELSE 'domain' END AS kind, coalesce(w.domain, w.model) AS name,
-      w.day, u.minute / 60 AS hour_of_day, u.minute % 60 AS minute,
-      sum(u.requests)::bigint AS requests, sum(u.cost)::bigint AS cost
-    FROM window_delta AS w, unnest(w.minutes, w.requests, w.cost_micros) AS u (minute, requests, cost)
-    GROUP BY 1, 2, 3, 4, 5
-  ), window_sum AS MATERIALIZED (
-    SELECT kind, name, CASE WHEN hour_of_day IS NULL THEN 'day' ELSE 'hour' END AS span,
-      day::timestamptz + make_interval(hours => coalesce(hour_of_day, 0)) AS start,
-      sum(requests) AS requests, sum(cost) AS cost,
-      array_agg(minute) AS minutes, array_agg(requests) AS minute_requests, array_agg(cost) AS minute_costs
-    FROM window_minute GROUP BY GROUPING SETS ((kind, name, day), (kind, name, day, hour_of_day))
+    SELECT day, domain, model, unnest(minutes) AS minute, unnest(requests) AS requests, unnest(cost_micros) AS cost
+    FROM window_delta
+  ), window_hour AS MATERIALIZED (
+    SELECT CASE WHEN domain IS NULL THEN 'model' ELSE 'domain' END AS kind, coalesce(domain, model) AS name, day,
+      day::timestamptz + make_interval(hours => minute / 60) AS start,
+      sum(requests) AS requests, @schema@.chat_telemetry_sum(cost) AS cost,
+      array_agg((minute % 60)::smallint) AS minutes, array_agg(requests::bigint) AS minute_requests,
+      array_agg(cost) AS minute_costs
+    FROM window_minute GROUP BY domain, model, day, minute / 60
   ), window_sum_rows AS (
     INSERT INTO @schema@.chat_telemetry_window_sums AS r (kind, span, start, name, requests, cost_micros)
-    SELECT kind, span, start, name, requests, cost FROM window_sum ORDER BY kind, span, start, name
+    SELECT kind, CASE WHEN GROUPING(start) = 0 THEN 'hour' ELSE 'day' END, coalesce(start, day::timestamptz), name,
+      sum(requests), @schema@.chat_telemetry_sum(cost)
+    FROM window_hour GROUP BY GROUPING SETS ((kind, name, start), (kind, name, day))
+    ORDER BY 1, 2, 3, name COLLATE "C"
     ON CONFLICT (kind, span, start, name) DO UPDATE SET
       requests = r.requests + excluded.requests, cost_micros = r.cost_micros + excluded.cost_micros
   ), window_minute_rows AS (
     INSERT INTO @schema@.chat_telemetry_window_minutes AS r (kind, hour, name, minutes, requests, cost_micros)
     SELECT kind, start, name, minutes, minute_requests, minute_costs
-    FROM window_sum WHERE span = 'hour' ORDER BY kind, start, name
-    ON CONFLICT (kind, hour, name) DO UPDATE SET (minutes, requests, cost_micros) = (
-      SELECT c.minutes, c.requests, c.cost_micros FROM @schema@.chat_telemetry_compact_minutes(
-        r.minutes || excluded.minutes, r.requests || excluded.requests, r.cost_micros || excluded.cost_micros) AS c)
+    FROM window_hour ORDER BY kind, start, name COLLATE "C"
+    ON CONFLICT (kind, hour, name) DO UPDATE SET minutes = r.minutes || excluded.minutes,
+      requests = r.requests || excluded.requests, cost_micros = r.cost_micros || excluded.cost_micros
   )
-  SELECT count(*), coalesce(sum(b.events), 0), (SELECT count(*) FROM delta), (SELECT count(*) FROM day_sketch)
-  INTO folded_batches, folded_events, folded_rows, new_day_sketches
+  SELECT count(*), coalesce(sum(b.events), 0), (SELECT count(*) FROM delta), (SELECT count(*) FROM day_sketch),
+    (SELECT array_agg(DISTINCT start) FROM window_hour)
+  INTO folded_batches, folded_events, folded_rows, new_day_sketches, hours
   FROM batch AS b;
 
+  UPDATE @schema@.chat_telemetry_window_minutes AS m SET (minutes, requests, cost_micros) = (
+    SELECT c.minutes, c.requests, c.cost_micros
+    FROM @schema@.chat_telemetry_compact_minutes(m.minutes, m.requests, m.cost_micros) AS c)
+  WHERE kind IN ('domain', 'model') AND hour = ANY (hours) AND cardinality(minutes) > 120;
   IF folded_batches > 0 THEN
     UPDATE @schema@.chat_telemetry_fold_state AS s
     SET folded_events = s.folded_events + chat_telemetry_fold.folded_events, folded_at = now(),
@@ -254,11 +362,16 @@ BEGIN
   END IF;
 END
 $function$
-$text$, '@measures@', array_to_string(measures, ', ')), '@additions@', additions);
+$text$, '@measures@', array_to_string(measures, ', ')), '@additions@', additions), '@sums@', sums),
+    '@values@', measure_values);
 END
 $migration$;
 
+REVOKE ALL ON FUNCTION @schema@.chat_telemetry_sum(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_compact_minutes(smallint[], bigint[], bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_compact_sketch(smallint[], bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @schema@.chat_telemetry_walk(
+  bigint, smallint, bigint, bigint, smallint, smallint[], bigint[], smallint[], integer[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @schema@.chat_telemetry_close_months(timestamptz) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_settle_day_sketches() FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_fold() FROM PUBLIC;

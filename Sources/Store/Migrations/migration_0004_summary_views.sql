@@ -22,43 +22,54 @@ AS $function$
 $function$;
 
 -- Requests and cost of each domain or model (kind) since the start of a minute: the whole days after it, the hours of its
--- day after it, and the minutes of its hour from it on.
+-- day after it, and the minutes of its hour from it on. In the first half of a day those hours are the day without the
+-- hours up to it, which are fewer.
 CREATE FUNCTION @schema@.chat_telemetry_since(of_kind text, since timestamptz)
-RETURNS TABLE (name text, requests numeric, cost_micros numeric)
+RETURNS TABLE (name text, requests bigint, cost_micros bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $function$
-  SELECT part.name, sum(part.requests), sum(part.cost)
+  SELECT part.name, @schema@.chat_telemetry_sum(part.requests), @schema@.chat_telemetry_sum(part.cost)
   FROM (
     SELECT s.name, s.requests, s.cost_micros AS cost FROM @schema@.chat_telemetry_window_sums AS s
-    WHERE s.kind = of_kind AND s.span = 'day' AND s.start > since
+    WHERE s.kind = of_kind AND s.span = 'day' AND s.start > CASE
+      WHEN extract(hour FROM since AT TIME ZONE 'UTC')::integer < 12 THEN since - interval '1 day' ELSE since END
     UNION ALL
     SELECT s.name, s.requests, s.cost_micros FROM @schema@.chat_telemetry_window_sums AS s
-    WHERE s.kind = of_kind AND s.span = 'hour' AND s.start > since
+    WHERE extract(hour FROM since AT TIME ZONE 'UTC')::integer >= 12
+      AND s.kind = of_kind AND s.span = 'hour' AND s.start > since
       AND s.start < date_trunc('day', since, 'UTC') + interval '24 hours'
     UNION ALL
-    SELECT m.name, u.requests, u.cost
-    FROM @schema@.chat_telemetry_window_minutes AS m,
-      unnest(m.minutes, m.requests, m.cost_micros) AS u (minute, requests, cost)
-    WHERE m.kind = of_kind AND m.hour = date_trunc('hour', since, 'UTC')
-      AND u.minute >= extract(minute FROM since AT TIME ZONE 'UTC')
+    SELECT s.name, - s.requests, - s.cost_micros FROM @schema@.chat_telemetry_window_sums AS s
+    WHERE extract(hour FROM since AT TIME ZONE 'UTC')::integer < 12
+      AND s.kind = of_kind AND s.span = 'hour' AND s.start <= since
+      AND s.start >= date_trunc('day', since, 'UTC')
+    UNION ALL
+    SELECT m.name, m.requests, m.cost
+    FROM (
+      SELECT w.name, unnest(w.minutes) AS minute, unnest(w.requests) AS requests, unnest(w.cost_micros) AS cost
+      FROM @schema@.chat_telemetry_window_minutes AS w
+      WHERE w.kind = of_kind AND w.hour = date_trunc('hour', since, 'UTC')
+    ) AS m
+    WHERE m.minute >= extract(minute FROM since AT TIME ZONE 'UTC')::integer
   ) AS part
   GROUP BY part.name
 $function$;
 
 CREATE MATERIALIZED VIEW @schema@.chat_telemetry_domain_summary AS
-WITH total AS (
-  SELECT domain, sum(total_requests)::bigint AS requests, sum(success_count)::bigint AS successes,
-    sum(total_cost_usd) AS cost, max(max_cost_usd) AS dearest, sum(total_input_tokens)::bigint AS input,
-    sum(total_output_tokens)::bigint AS output, sum(total_duration_ms) AS duration, sum(timed_requests) AS timed,
-    max(max_duration_ms) AS longest, sum(total_searches)::bigint AS searches, sum(total_iterations) AS iterations,
-    min(first_request_at) AS first_at, max(last_request_at) AS last_at
-  FROM @schema@.chat_telemetry_totals WHERE domain IS NOT NULL GROUP BY domain
-), model_use AS (
-  SELECT domain, coalesce(nullif(model, ''), 'unknown') AS model, sum(total_requests) AS requests
+WITH model_use AS (
+  SELECT domain, coalesce(nullif(model, ''), 'unknown') AS model, @schema@.chat_telemetry_sum(total_requests) AS requests
   FROM @schema@.chat_telemetry_totals WHERE domain IS NOT NULL GROUP BY 1, 2
 ), favourite AS (
   SELECT domain, (array_agg(model ORDER BY requests DESC, model COLLATE "C"))[1] AS model, count(*) AS models
   FROM model_use GROUP BY domain
+), total AS (
+  SELECT domain, @schema@.chat_telemetry_sum(total_requests) AS requests, @schema@.chat_telemetry_sum(success_count) AS successes,
+    sum(total_cost_usd) AS cost, max(max_cost_usd) AS dearest, @schema@.chat_telemetry_sum(total_input_tokens) AS input,
+    @schema@.chat_telemetry_sum(total_output_tokens) AS output, @schema@.chat_telemetry_sum(total_duration_ms) AS duration,
+    @schema@.chat_telemetry_sum(timed_requests) AS timed, max(max_duration_ms) AS longest,
+    @schema@.chat_telemetry_sum(total_searches) AS searches, @schema@.chat_telemetry_sum(total_iterations) AS iterations,
+    min(first_request_at) AS first_at, max(last_request_at) AS last_at
+  FROM @schema@.chat_telemetry_totals WHERE domain IS NOT NULL GROUP BY domain
 )
 SELECT t.domain,
   t.requests AS total_requests_all_time,
@@ -71,7 +82,7 @@ SELECT t.domain,
   t.output AS total_output_tokens,
   t.input + t.output AS total_tokens,
   (t.input + t.output)::numeric / t.requests AS avg_tokens_per_request,
-  t.duration / nullif(t.timed, 0) AS avg_duration_ms,
+  t.duration::numeric / nullif(t.timed, 0) AS avg_duration_ms,
   @schema@.chat_telemetry_percentile(
     50, s.timed_requests, s.median_bin, s.median_before, s.median_hits, s.median_next) AS median_duration_ms,
   @schema@.chat_telemetry_percentile(
@@ -79,14 +90,14 @@ SELECT t.domain,
   t.longest AS max_duration_ms,
   t.searches::numeric / t.requests AS avg_searches_per_request,
   t.searches AS total_searches,
-  t.iterations / t.requests AS avg_iterations_per_request,
+  t.iterations::numeric / t.requests AS avg_iterations_per_request,
   f.model AS most_used_model,
   f.models AS unique_models_used,
   t.first_at AS first_request_at,
   t.last_at AS last_request_at,
-  coalesce(d.requests, 0)::bigint AS requests_last_24h,
+  coalesce(d.requests, 0) AS requests_last_24h,
   coalesce(d.cost_micros, 0) * 0.000001 AS cost_last_24h,
-  coalesce(w.requests, 0)::bigint AS requests_last_7d,
+  coalesce(w.requests, 0) AS requests_last_7d,
   coalesce(w.cost_micros, 0) * 0.000001 AS cost_last_7d,
   now() AS materialized_at
 FROM total AS t
@@ -109,10 +120,11 @@ CREATE INDEX idx_chat_telemetry_domain_summary_performance
 
 CREATE MATERIALIZED VIEW @schema@.chat_telemetry_model_summary AS
 WITH total AS (
-  SELECT model, sum(total_requests)::bigint AS requests, count(DISTINCT domain) AS domains,
-    sum(success_count)::bigint AS successes, sum(total_cost_usd) AS cost, sum(total_input_tokens)::bigint AS input,
-    sum(total_output_tokens)::bigint AS output, sum(total_duration_ms) AS duration, sum(timed_requests) AS timed,
-    sum(total_searches) AS searches, sum(total_iterations) AS iterations,
+  SELECT model, @schema@.chat_telemetry_sum(total_requests) AS requests, count(DISTINCT domain) AS domains,
+    @schema@.chat_telemetry_sum(success_count) AS successes, sum(total_cost_usd) AS cost,
+    @schema@.chat_telemetry_sum(total_input_tokens) AS input, @schema@.chat_telemetry_sum(total_output_tokens) AS output,
+    @schema@.chat_telemetry_sum(total_duration_ms) AS duration, @schema@.chat_telemetry_sum(timed_requests) AS timed,
+    @schema@.chat_telemetry_sum(total_searches) AS searches, @schema@.chat_telemetry_sum(total_iterations) AS iterations,
     min(first_request_at) AS first_at, max(last_request_at) AS last_at
   FROM @schema@.chat_telemetry_totals WHERE model <> '' GROUP BY model
 )
@@ -124,19 +136,19 @@ SELECT t.model,
   t.cost AS total_cost,
   t.cost / t.requests AS avg_cost_per_request,
   1000 * t.cost / nullif(t.input + t.output, 0) AS cost_per_1k_tokens,
-  t.duration / nullif(t.timed, 0) AS avg_duration_ms,
+  t.duration::numeric / nullif(t.timed, 0) AS avg_duration_ms,
   @schema@.chat_telemetry_percentile(
     95, s.timed_requests, s.p95_bin, s.p95_before, s.p95_hits, s.p95_next) AS p95_duration_ms,
   (t.input + t.output)::numeric / t.requests AS avg_tokens_per_request,
   t.input::numeric / t.requests AS avg_input_tokens,
   t.output::numeric / t.requests AS avg_output_tokens,
   t.input + t.output AS total_tokens,
-  t.searches / t.requests AS avg_searches_per_request,
-  t.iterations / t.requests AS avg_iterations_per_request,
+  t.searches::numeric / t.requests AS avg_searches_per_request,
+  t.iterations::numeric / t.requests AS avg_iterations_per_request,
   t.first_at AS first_used_at,
   t.last_at AS last_used_at,
-  coalesce(d.requests, 0)::bigint AS uses_last_24h,
-  coalesce(w.requests, 0)::bigint AS uses_last_7d,
+  coalesce(d.requests, 0) AS uses_last_24h,
+  coalesce(w.requests, 0) AS uses_last_7d,
   now() AS materialized_at
 FROM total AS t
 LEFT JOIN @schema@.chat_telemetry_sketches AS s ON s.kind = 'model' AND s.name = t.model
@@ -158,7 +170,9 @@ CREATE INDEX idx_chat_telemetry_model_summary_performance
 CREATE FUNCTION @schema@.refresh_telemetry_summary_views(only_view text DEFAULT NULL, cause text DEFAULT 'manual')
 RETURNS TABLE (view_name text, refresh_time_ms numeric, status text)
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET client_min_messages = 'warning'
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET max_parallel_workers_per_gather = 0
+-- REFRESH analyzes what it compares: 27 columns, for one join on the key.
+SET default_statistics_target = 1 SET client_min_messages = 'warning'
 AS $function$
 DECLARE
   fold_failure text;
