@@ -20,8 +20,8 @@ struct TelemetryWorker: AsyncParsableCommand {
     version: version,
     subcommands: [
       RunCommand.self, MigrateCommand.self, CheckCommand.self, StatusCommand.self, RefreshCommand.self,
-      VerifyCommand.self, DeadLettersCommand.self, OffsetsCommand.self, HealthCommand.self,
-      GenerateCommand.self, DemoCommand.self,
+      VerifyCommand.self, DeadLettersCommand.self, OffsetsCommand.self, ReportCommand.self,
+      HealthCommand.self, GenerateCommand.self, DemoCommand.self,
     ])
 
   static func main() async {
