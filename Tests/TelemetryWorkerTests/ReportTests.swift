@@ -27,9 +27,14 @@ struct ReportTests {
   }
 
   private struct Report: Decodable {
-    var as_of: String?
+    var asOf: String?
     var total: Int
     var rows: [[String: Value]]
+
+    private enum CodingKeys: String, CodingKey {
+      case asOf = "as_of"
+      case total, rows
+    }
 
     enum Value: Decodable, Equatable {
       case text(String)
@@ -117,7 +122,7 @@ struct ReportTests {
       SELECT to_char(max(materialized_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
       FROM @.chat_telemetry_domain_summary
       """)[0][0]
-    #expect(some.as_of == materialized && materialized != nil)
+    #expect(some.asOf == materialized && materialized != nil)
 
     let lines = text(try run("domains", "--limit", "3"))
     #expect(lines.count == 6 && lines[0].hasPrefix("domain "))
@@ -190,7 +195,7 @@ struct ReportTests {
           GROUP BY b ORDER BY b
           """, names))
     #expect(trend.rows.contains { $0["total_requests"] != .number(0) })
-    #expect(trend.as_of != nil)
+    #expect(trend.asOf != nil)
   }
 
   @Test(
