@@ -44,6 +44,8 @@ final class IngestLoop {
   /// Since when the batch has been full while the writer was busy.
   private var fullSinceMs: Int64?
   private var isStopping = false
+  /// Batches, from the current one on, that keep the records' bytes beside the rows.
+  private var batchesWithSources = 0
   private var progressReport: ProgressReport
 
   /// A full batch waits this long for the writer before the partitions are paused: pausing throws fetched records away.
@@ -52,6 +54,10 @@ final class IngestLoop {
   private static let pollsPerRound = 1_000
   /// Nothing wakes a poll when a stop is asked for, or a reading of the positions is due.
   private static let longestPollMs: Int32 = 100
+  /// Once a row needs its record's bytes again, others are likely to.
+  private static let batchesWithSourcesAfterNeed = 1_000
+  /// Bytes by which the last row may exceed the bound of a batch.
+  private static let rowsBeyondBound = 1 << 20
 
   init(
     settings: IngestSettings, observer: Observer, health: HealthState, mailbox: Mailbox<LoopMessage>,
@@ -73,6 +79,7 @@ final class IngestLoop {
     consumer = try Consumer(
       brokers: settings.brokers, group: settings.group, properties: settings.properties,
       logger: { logger.logKafka($0, $1, $2) })
+    prepareBatch()
   }
 
   /// The whole life of the consumer.
@@ -197,8 +204,10 @@ final class IngestLoop {
     let handed = batch
     handed.advances = assignment.handOver(heldFrom: intake.firstHeld)
     handed.assignment = assignment.number
+    batchesWithSources = max(0, batchesWithSources - 1)
     batch = spare ?? IngestBatch()
     spare = nil
+    prepareBatch()
     batchSinceMs = nil
     inFlightSize = (handed.records, handed.events.byteCount)
     inFlight = Task { [writer, mailbox, waker = consumer.waker] in
@@ -215,12 +224,20 @@ final class IngestLoop {
     reportBuffer()
   }
 
+  /// Makes the empty batch ready for records.
+  private func prepareBatch() {
+    batch.events.keepsSources = batchesWithSources > 0
+    // At once: growing on the way would copy, and take twice the memory for a while.
+    batch.events.rows.reserve(limits.bytes + Self.rowsBeyondBound)
+  }
+
   /// Forgets what was read and not handed over: it will be read again.
   func discardBatch(why: String) {
     if batch.records > 0 {
       observer.emit(IngestEvent.batchDiscarded(records: batch.records, why: why))
     }
     batch.removeAll()
+    prepareBatch()
     intake.dropHeld()
     batchSinceMs = nil
     isPaused = false
@@ -259,6 +276,12 @@ final class IngestLoop {
         IngestEvent.batchDiscarded(
           records: written.records, why: "the positions were moved by another worker"))
       if isCurrent { try reloadPositions(why: "the positions were moved by another worker") }
+    case .written(.recordsNeeded):
+      observer.emit(
+        IngestEvent.batchDiscarded(
+          records: written.records, why: "some become dead letters: they are read again with their bytes"))
+      batchesWithSources = Self.batchesWithSourcesAfterNeed
+      if isCurrent { try reloadPositions(why: "the records are read again from the last batch") }
     case .abandoned:
       observer.emit(
         IngestEvent.batchDiscarded(records: written.records, why: "the database failed and time was up"))

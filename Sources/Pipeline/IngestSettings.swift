@@ -13,7 +13,7 @@ public struct IngestSettings: Sendable {
   public var rules: DecodingRules
   /// Records of a batch, at the most.
   public var batchEvents: Int
-  /// Bytes of a batch, at the most: rows and the records they came from.
+  /// Bytes of a batch, at the most: its rows, and the records they came from where those are kept.
   public var batchBytes: Int
   /// Milliseconds after which a batch goes to an idle writer.
   public var flushMs: Int

@@ -8,6 +8,9 @@ public enum WriteOutcome: Sendable {
   case alreadyCommitted
   /// The positions are not those that the batch started from: somebody else moved them. Nothing was written.
   case fenced
+  /// Some rows become dead letters, and the batch has not kept the records' bytes. Nothing was written; it must be read
+  /// again with them.
+  case recordsNeeded
 }
 
 /// What one committed batch came to. Counts are by the index of the batch's partitions.

@@ -38,9 +38,15 @@ struct IngestTransaction {
       return .fenced
     }
 
+    if !batch.keepsSources && !opened.droppedDays.isEmpty { return try giveBack() }
     var late = takeDropped(opened.droppedDays, &rows)
+    let expected = ExpectedDeltas(batch: batch, rows: rows.candidates, windowFloorMicros: windowFloorMicros)
     var writer = RawRowWriter(connection: connection, schema: schema, batch: batch)
-    try writer.store(rows.candidates, probeFirst: probeFirst)
+    do {
+      try writer.store(rows.candidates, probeFirst: probeFirst)
+    } catch is RecordsNeeded {
+      return try giveBack()
+    }
     rows.stored = writer.stored
     rows.inTable = writer.duplicates
     late += writer.refused.map {
@@ -48,7 +54,7 @@ struct IngestTransaction {
     }
     let copied = clock.now
 
-    let deltas = RollupDeltas(batch: batch, rows: rows.stored, windowFloorMicros: windowFloorMicros)
+    let deltas = expected.deltas(stored: rows.stored)
     try SummaryDeltaCopy(connection: connection, schema: schema, batch: batch).append(deltas)
     var summary = summary(rows, late)
     summary.refused = writer.refused.reduce(into: [:]) { $0[$1.error.sqlState?.code ?? "", default: 0] += 1 }
@@ -57,6 +63,11 @@ struct IngestTransaction {
     try close(deltas, stored: rows.stored.count, late: late)
     summary.commitSeconds = (clock.now - copied).seconds
     return .committed(summary)
+  }
+
+  private func giveBack() throws(PostgresError) -> WriteOutcome {
+    try connection.execute("ROLLBACK", operation: "roll back")
+    return .recordsNeeded
   }
 
   // MARK: Opening: fence, locks, marks

@@ -63,6 +63,7 @@ struct RawRowWriter {
       return fresh.isEmpty ? [] : [fresh]
     }
     guard error.blamesTheRow else { throw error }
+    guard batch.keepsSources else { throw RecordsNeeded() }
     if run.count == 1 {
       refused.append(RefusedRow(row: run[run.startIndex], error: error))
       if refused.count >= Self.refusalsBeforeSample && !hasSampled { try sample() }
@@ -143,6 +144,7 @@ struct RawRowWriter {
       return []
     } catch {
       if error.connectionLost || !error.blamesTheRow { throw error }
+      guard batch.keepsSources else { throw RecordsNeeded() }
       try rollBack()
       if run.count == 1 {
         refused.append(RefusedRow(row: run[run.startIndex], error: error))
@@ -228,6 +230,9 @@ struct RawRowWriter {
     throw SchemaRefusesRows(refused: alike.count, tried: tried, error: alike[0].error)
   }
 }
+
+/// A row is to blame for a failure, and the batch has not kept the bytes that its dead letter needs.
+struct RecordsNeeded: Error {}
 
 extension RawColumn {
   var parameterType: Parameters.TypeID {

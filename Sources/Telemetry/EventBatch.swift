@@ -31,6 +31,12 @@ public final class EventBatch {
   public private(set) var days: [Int32] = []
   /// The records that cannot be stored.
   public private(set) var deadLetters: [DeadLetter] = []
+  /// Whether the bytes of the records stay in `sources` beside their rows. Only a row that the database refuses or that
+  /// comes for a dropped day needs them again, which is rare, and they take as much memory as the rows. To be changed
+  /// while the batch is empty.
+  public var keepsSources = true {
+    willSet { precondition(count == 0, "a batch of \(count) rows cannot change whether it keeps sources") }
+  }
   /// What was mended in the events of this batch.
   public var repairs = RepairCounts()
 
@@ -113,7 +119,12 @@ public final class EventBatch {
     touch(UTCBucket.day(ofMicros: facts.key.createdAt))
     events.append(BatchRow(facts, domain: domain, model: model))
     rowRanges.append(ByteRange(offset: rowStart, count: rows.count - rowStart))
-    records.append(source)
+    if keepsSources {
+      records.append(source)
+    } else {
+      sources.truncate(to: source.start)
+      records.append(source.withoutBytes)
+    }
     return true
   }
 
@@ -178,8 +189,10 @@ public final class EventBatch {
   /// Where the row came from.
   public func source(_ row: Int) -> SourceRecord { records[row] }
 
-  /// The dead letter that the row becomes when it cannot be stored. The batch itself stays as it is.
+  /// The dead letter that the row becomes when it cannot be stored. The batch, which must keep sources, stays as it is.
   public func deadLetter(forRow row: Int, reason: RejectionReason, detail: String) -> DeadLetter {
+    precondition(
+      keepsSources, "row \(row)'s record is gone; a batch without sources makes no dead letter of it")
     let day = reason == .beforeRetention ? UTCBucket.day(ofMicros: events[row].key.createdAt) : nil
     return makeDeadLetter(records[row], reason: reason, detail: detail, eventDay: day)
   }

@@ -19,14 +19,20 @@ public struct EventFacts: Sendable, BitwiseCopyable {
   public init(key: EventKey) { self.key = key }
 }
 
-/// A stretch of a `ByteArena`.
+/// A stretch of a `ByteArena`, which is far below 4 GiB: a batch holds several for each event.
 public struct ByteRange: Hashable, Sendable, BitwiseCopyable {
-  public var offset: Int
-  public var count: Int
+  private let start: UInt32
+  private let length: UInt32
 
   @inline(__always)
   public init(offset: Int, count: Int) {
-    self.offset = offset
-    self.count = count
+    start = UInt32(offset)
+    length = UInt32(count)
   }
+
+  @inline(__always)
+  public var offset: Int { Int(start) }
+
+  @inline(__always)
+  public var count: Int { Int(length) }
 }

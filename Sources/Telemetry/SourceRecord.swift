@@ -1,5 +1,5 @@
 /// Where an event came from, and its record's bytes in the batch's `sources` arena, so that a row that the database
-/// refuses can still become a dead letter.
+/// refuses can still become a dead letter. A batch that keeps no sources has no such bytes.
 public struct SourceRecord: Sendable, BitwiseCopyable {
   /// Which of the batch's partitions; see ``EventBatch/partitionIndex(topic:partition:)``.
   public var partitionIndex: Int32
@@ -22,6 +22,14 @@ public struct SourceRecord: Sendable, BitwiseCopyable {
     self.key = key
     self.payload = payload
     self.headers = headers
+  }
+
+  /// The same record once its bytes are gone from the arena.
+  @inline(__always)
+  var withoutBytes: SourceRecord {
+    SourceRecord(
+      partitionIndex: partitionIndex, offset: offset, timestampMs: timestampMs, key: nil,
+      payload: ByteRange(offset: start, count: 0), headers: nil)
   }
 
   /// Where the record's bytes begin in the arena.

@@ -25,6 +25,7 @@ struct TelemetryWorker: AsyncParsableCommand {
     ])
 
   static func main() async {
+    Memory.bound()
     do {
       var command = try parseAsRoot()
       if var asynchronous = command as? any AsyncParsableCommand {

@@ -61,6 +61,31 @@ struct RecordKindTests {
     #expect(try truth.differences(in: stage.database) == [])
   }
 
+  @Test(
+    "A row that the database refuses becomes a dead letter with its record's bytes, which are read again for it"
+  )
+  func refusedRow() async throws {
+    let stage = try Stage()
+    var random = SeededGenerator(seed: 4)
+    var truth = Truth()
+    // JSON allows the number, jsonb cannot hold it.
+    let refused =
+      #"{"session_id":"s","model":"m","created_at":\#(WallClock.now() / 1_000),"logs":[1e200000]}"#
+    try stage.produce(100, &random, &truth)
+    try stage.produce(refused)
+    try stage.produce(100, &random, &truth)
+    try await stage.whileConsuming { worker in
+      try await stage.drained(201)
+      try await eventually("the outcomes are counted") { worker.events(.deadLetter) == 1 }
+      #expect(worker.events(.stored) == 200)
+    }
+    #expect(
+      try stage.database.rows(
+        "SELECT record_offset, reason, convert_from(payload, 'UTF8') FROM @.chat_telemetry_dead_letters")
+        == [["100", "rejected_by_database", refused]])
+    #expect(try truth.differences(in: stage.database) == [])
+  }
+
   @Test("A record delivered again adds nothing: neither an event nor a dead letter")
   func repeats() async throws {
     let stage = try Stage()

@@ -50,6 +50,20 @@ struct DayTests {
     #expect(try stage.nextOffset == 150)
   }
 
+  @Test("A batch without its records' bytes writes nothing where a day was dropped, and asks for them")
+  func droppedDayNeedsRecords() throws {
+    let writer = try stage.writer()
+    try stage.database.rows("\(ensure)('{2026-03-13}')")
+    try drop("2026-03-13", marked: true)
+    let values = (events(5, daysAgo: 2, seed: 4) + stage.events(5, seed: 5, spanMs: 3_600_000)).map(\.json)
+    guard case .recordsNeeded = try writer.write([writer.delivery(values)], keepsSources: false) else {
+      Issue.record("the batch was not asked for with its records")
+      return
+    }
+    #expect(try stage.database.number("SELECT count(*) FROM @.chat_telemetry") == 0)
+    #expect(try writer.commit(values).lateDeadLetters.count == 5)
+  }
+
   @Test(
     "Events of a dropped day are dead letters; the first 1,000 keep their payload; the others are counted")
   func droppedDay() throws {

@@ -37,6 +37,48 @@ struct RefusedRowTests {
     #expect(try stage.nextOffset == 1_000)
   }
 
+  @Test(
+    "A batch without its records' bytes writes nothing where a row becomes a dead letter, and asks for them")
+  func recordsNeeded() throws {
+    let events = stage.events(3_000, seed: 3)
+    let values = events.enumerated().map { place, event in
+      place == 2_500 ? event.json(with: Self.tooLarge) : event.json
+    }
+    let writer = try stage.writer()
+    let delivery = writer.delivery(values)
+    guard case .recordsNeeded = try writer.write([delivery], keepsSources: false) else {
+      Issue.record("the batch was not asked for with its records")
+      return
+    }
+    #expect(try stage.database.number("SELECT count(*) FROM @.chat_telemetry") == 0)
+    #expect(try stage.nextOffset == 0)
+    // The same store goes on with the same records.
+    guard case .committed(let summary) = try writer.write([delivery]) else {
+      Issue.record("the batch was not committed")
+      return
+    }
+    #expect(summary.stored == [2_999])
+    #expect(
+      try stage.deadLetters("record_offset, convert_from(payload, 'UTF8')") == [["2500", values[2_500]]])
+    let good = events.enumerated().filter { $0.offset != 2_500 }.map(\.element)
+    #expect(try stage.truth(good).differences(in: stage.database) == [])
+  }
+
+  @Test("A batch without its records' bytes and with nothing to refuse is stored as any other")
+  func withoutRecords() throws {
+    let events = stage.events(3_000, seed: 4)
+    let writer = try stage.writer()
+    try writer.commit(Array(events[..<100]))
+    let outcome = try writer.write([writer.delivery(events.map(\.json))], keepsSources: false)
+    guard case .committed(let summary) = outcome else {
+      Issue.record("the batch was not committed")
+      return
+    }
+    #expect(summary.stored == [2_900])
+    #expect(try stage.truth(events).differences(in: stage.database) == [])
+    #expect(try DeltaTruth(events).differences(in: stage.database) == [])
+  }
+
   @Test("Rows against a constraint, rows that cannot be read and repeats may be in one batch")
   func mixed() throws {
     let events = stage.events(1_200, seed: 2)

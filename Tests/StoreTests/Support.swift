@@ -118,8 +118,9 @@ final class Writer {
   }
 
   /// Writes one batch of these records.
-  func write(_ deliveries: [Delivery]) throws -> WriteOutcome {
+  func write(_ deliveries: [Delivery], keepsSources: Bool = true) throws -> WriteOutcome {
     let batch = EventBatch()
+    batch.keepsSources = keepsSources
     // Old enough for the tests of times before 1970.
     var decoder = EventDecoder(rules: DecodingRules(maxAgeDays: 1_000_000))
     for delivery in deliveries { delivery.decode(into: batch, &decoder) }
@@ -127,7 +128,7 @@ final class Writer {
       batch, advances: deliveries.map(\.advance), nowMicros: Stage.nowMs * 1_000)
     switch outcome {
     case .committed, .alreadyCommitted: for delivery in deliveries { next[delivery.partition] = delivery.to }
-    case .fenced: break
+    case .fenced, .recordsNeeded: break
     }
     return outcome
   }

@@ -101,6 +101,23 @@ import Testing
     }
   }
 
+  @Test(
+    "A batch that keeps no sources has the rows and their coordinates, and only dead letters' bytes besides")
+  func withoutSources() {
+    let batch = EventBatch()
+    batch.keepsSources = false
+    for id in UInt64(0)..<50 {
+      batch.take(
+        SampleEvent(-1, id: id), offset: Int64(id), key: "key", payload: String(repeating: "x", count: 1_000))
+    }
+    #expect(batch.count == 50)
+    #expect(batch.byteCount == batch.rows.count)
+    #expect((0..<50).map { batch.source($0).offset } == Array(0..<50))
+    let rejected = batch.retainSample(offset: 50, payload: "broken")
+    batch.reject(Rejection(.invalidJSON, ""), rowStart: batch.rows.count, source: rejected)
+    #expect(batch.deadLetters.map(\.payload) == [Array("broken".utf8)])
+  }
+
   @Test("A row that the database refuses still becomes the dead letter of its own record")
   func deadLetterOfRow() {
     let batch = EventBatch()

@@ -47,7 +47,7 @@ extension SettingKey {
       "The most events in one transaction."),
     size(
       "ingest.batch_bytes", \.ingest.batchBytes, 65_536...(1 << 30),
-      "The most bytes of rows, and of the records they came from, in one transaction."
+      "The most bytes of rows in one transaction."
     ),
     integer(
       "ingest.flush_ms", \.ingest.flushMs, 1...60_000, unit: "milliseconds",

@@ -36,9 +36,9 @@ struct Settings: Equatable, Sendable {
   }
 
   struct Ingest: Equatable, Sendable {
-    var batchEvents = 50_000
+    var batchEvents = 100_000
     /// Bytes of encoded rows.
-    var batchBytes = 32 << 20
+    var batchBytes = 48 << 20
     /// Milliseconds an event waits for company at the live edge.
     var flushMs = 200
     var maxFutureSeconds = 3_600

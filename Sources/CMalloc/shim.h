@@ -1,0 +1,3 @@
+#pragma once
+// The part of the C library that Swift's Glibc module leaves out.
+#include <malloc.h>
