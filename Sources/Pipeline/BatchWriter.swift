@@ -64,7 +64,6 @@ actor BatchWriter {
   /// - Throws: `SchemaRefusesRows`, `BackfillTakenOver`; as every call on the first connection, `SchemaNotMigrated` and `MigrationError`.
   func write(_ batch: IngestBatch) async throws -> Outcome {
     var attempted: BatchSummary?
-    defer { deadLetters?.forget() }
     let outcome = try await untilItWorks("store a batch") { store in
       defer { attempted = store.lastAttempt ?? attempted }
       // Before the positions move. Those that the transaction finds come before its COMMIT.
@@ -72,6 +71,7 @@ actor BatchWriter {
       return try store.write(
         batch.events, advances: batch.advances, nowMicros: WallClock.now(), beforeCommit: copy)
     }
+    finishCopies(outcome)
     // A COMMIT whose reply was lost: what it stored is counted all the same.
     if case .alreadyCommitted = outcome, let attempted { return .written(.committed(attempted)) }
     guard let outcome else { return .abandoned }
@@ -105,6 +105,15 @@ actor BatchWriter {
     let copied = try deadLetters.copy(letters)
     if copied > 0 { observer.emit(IngestEvent.deadLettersCopied(count: copied)) }
     health.report(Self.deadLetterTopicCondition, .ok)
+  }
+
+  /// A batch that is done, or given up, makes nobody wait for its dead letters any more. Records that are needed come
+  /// again, and what was copied of them is not copied again.
+  private func finishCopies(_ outcome: WriteOutcome?) {
+    guard let deadLetters else { return }
+    health.report(Self.deadLetterTopicCondition, .ok)
+    if case .recordsNeeded? = outcome { return }
+    deadLetters.forget()
   }
 
   private static let deadLetterTopicCondition = "dead_letters.topic"

@@ -33,7 +33,7 @@ final class DeadLetterTopic {
   private let logger: KafkaLogger
   /// Thrown away at a failure, and with it what is still under way.
   private var producer: Producer?
-  /// What was acknowledged of the batch in hand: trying the batch again copies that no more.
+  /// What was acknowledged of the batch in hand: trying the batch again, or reading it again, copies that no more.
   private var acknowledged: Set<RecordCoordinates> = []
 
   /// Milliseconds until librdkafka gives a record up, unless the user's properties say otherwise. Short, for the batch

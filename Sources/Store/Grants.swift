@@ -91,6 +91,26 @@ public struct Grants {
   }
 }
 
+extension Grants {
+  /// The owners of the summary views who may not make temporary tables, as quoted identifiers. Without that REFRESH
+  /// MATERIALIZED VIEW CONCURRENTLY fails, and with it every refresh but the first: it fills a temporary table with the
+  /// rights of the view's owner, whoever calls it.
+  public func viewOwnersWithoutTemporaryTables(
+    _ connection: Connection
+  ) throws(PostgresError) -> [(role: String, database: String)] {
+    var parameters = Parameters()
+    parameters.array(of: .text, count: SummaryView.allCases.count)
+    for view in SummaryView.allCases { parameters.element(schema.table(view.rawValue)) }
+    return try connection.query(
+      """
+      SELECT DISTINCT quote_ident(pg_get_userbyid(c.relowner)), quote_ident(current_database())
+      FROM unnest($1) AS u (name) JOIN pg_class AS c ON c.oid = to_regclass(u.name)
+      WHERE NOT has_database_privilege(c.relowner, current_database(), 'TEMPORARY')
+      """, parameters, operation: "check who may make temporary tables"
+    ).rows.map { (role: $0.text(0), database: $0.text(1)) }
+  }
+}
+
 extension Schema {
   /// Makes the schema itself where it is missing.
   public func create(_ connection: Connection) throws(PostgresError) {

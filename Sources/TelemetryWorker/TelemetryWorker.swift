@@ -21,7 +21,7 @@ struct TelemetryWorker: AsyncParsableCommand {
     subcommands: [
       RunCommand.self, MigrateCommand.self, CheckCommand.self, StatusCommand.self, RefreshCommand.self,
       BackfillCommand.self, VerifyCommand.self, RebuildCommand.self, DeadLettersCommand.self,
-      OffsetsCommand.self, HealthCommand.self, GenerateCommand.self, DemoCommand.self,
+      OffsetsCommand.self, ReportCommand.self, HealthCommand.self, GenerateCommand.self, DemoCommand.self,
     ])
 
   static func main() async {

@@ -44,14 +44,18 @@ import Testing
     }
   }
 
-  @Test(
-    "Every command's help has an example",
-    arguments: [
-      RunCommand.helpMessage(), MigrateCommand.helpMessage(), CheckCommand.helpMessage(),
-      GenerateCommand.helpMessage(), DemoCommand.helpMessage(),
-    ])
-  func examples(help: String) {
-    #expect(help.contains("Example") && help.contains(":\n  telemetry-worker "))
+  @Test("Every command's help has an example, and so has every subcommand's")
+  func examples() {
+    func commands(of parent: any ParsableCommand.Type) -> [any ParsableCommand.Type] {
+      parent.configuration.subcommands.flatMap { [$0] + commands(of: $0) }
+    }
+    let all = commands(of: TelemetryWorker.self)
+    #expect(all.count > 10)
+    #expect(Set(all.map { ObjectIdentifier($0) }).count == all.count, "each is listed once")
+    for command in all {
+      let help = command.helpMessage()
+      #expect(help.contains("Example") && help.contains(":\n  telemetry-worker "), "\(command)")
+    }
   }
 
   @Test(

@@ -6,7 +6,7 @@ import Store
 struct CheckCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
-    abstract: "Check settings, broker, topics, database, privileges and schema.",
+    abstract: "Check settings, broker, topics, database, encoding, privileges and schema.",
     discussion: """
       Says each, goes on after a failure and changes nothing. Exits with 78 when the settings are wrong, with 1 when \
       anything else is.
@@ -80,9 +80,23 @@ struct CheckCommand: AsyncParsableCommand {
       } else {
         report.pass("writes", "accepted")
       }
+      try checkEncoding(connection, &report)
       checkSchema(schema, connection, &report)
     } catch {
       report.fail("database", "\(error)")
+    }
+  }
+
+  private func checkEncoding(_ connection: Connection, _ report: inout CheckReport) throws(PostgresError) {
+    let encoding = try connection.query("SHOW server_encoding", operation: "read the database's encoding")
+      .rows[0].text(0)
+    if encoding == "UTF8" {
+      report.pass("encoding", encoding)
+    } else {
+      report.fail(
+        "encoding",
+        "the database's encoding is \(encoding), which does not hold every event's text: make one with "
+          + "CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8'")
     }
   }
 
@@ -105,10 +119,30 @@ struct CheckCommand: AsyncParsableCommand {
           "missing \(missing.joined(separator: ", ")): run telemetry-worker migrate --grant ROLE as the owner"
         )
       }
+      try checkTemporaryTables(schema, connection, &report)
     } catch let error as PostgresError where error.sqlState == .insufficientPrivilege {
       report.fail("privileges", "\(error): run telemetry-worker migrate --grant ROLE as the owner")
     } catch {
       report.fail("schema", "\(error)")
+    }
+  }
+}
+
+extension CheckCommand {
+  /// A refresh beside readers needs them, for the views' owner and not for the worker's role.
+  private func checkTemporaryTables(
+    _ schema: Schema, _ connection: Connection, _ report: inout CheckReport
+  ) throws(PostgresError) {
+    let lacking = try Grants(schema: schema).viewOwnersWithoutTemporaryTables(connection)
+    if lacking.isEmpty {
+      report.pass("temporary tables", "allowed to the views' owner")
+      return
+    }
+    for each in lacking {
+      report.fail(
+        "temporary tables",
+        "the summary views cannot be refreshed, for their owner may not make temporary tables: "
+          + "GRANT TEMPORARY ON DATABASE \(each.database) TO \(each.role)")
     }
   }
 }
