@@ -42,7 +42,7 @@ struct RetentionStage {
 
   /// Rows of a step, measured to take well under a second: a day rollup brings its sketch, a dead letter its payload.
   private static let hourRollups = 10_000
-  private static let dayRollups = 1_000
+  private static let dayRollups = 500
   private static let deadLetters = 500
   private static let refreshes = 5_000
 

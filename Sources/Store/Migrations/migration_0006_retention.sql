@@ -128,13 +128,15 @@ BEGIN
     RETURN;
   END IF;
   dropped_rows := 0;
+  -- The day is asked for twice: a ctid by itself would name rows of other days, were the table partitioned.
   FOREACH part IN ARRAY '{chat_telemetry_model_rollups_hour, chat_telemetry_domain_rollups_hour,
     chat_telemetry_rollups_hour}'::text[]
   LOOP
     EXECUTE format(
-      'DELETE FROM @schema@.%1$I WHERE ctid = ANY (ARRAY (
-        SELECT ctid FROM @schema@.%1$I WHERE granularity = ''hour'' AND bucket_start >= $1 AND bucket_start < $2
-        ORDER BY bucket_start LIMIT $3))', part)
+      'DELETE FROM @schema@.%1$I WHERE granularity = ''hour'' AND bucket_start >= $1 AND bucket_start < $2
+        AND ctid = ANY (ARRAY (
+          SELECT ctid FROM @schema@.%1$I WHERE granularity = ''hour'' AND bucket_start >= $1 AND bucket_start < $2
+          ORDER BY bucket_start LIMIT $3))', part)
     USING dropped_day::timestamptz, (dropped_day + 1)::timestamptz, row_limit - dropped_rows;
     GET DIAGNOSTICS part_rows = ROW_COUNT;
     dropped_rows := dropped_rows + part_rows;
@@ -202,7 +204,8 @@ BEGIN
   END IF;
 
   WITH day_row AS MATERIALIZED (
-    DELETE FROM @schema@.chat_telemetry_model_rollups_day WHERE ctid = ANY (ARRAY (
+    DELETE FROM @schema@.chat_telemetry_model_rollups_day
+    WHERE granularity = 'day' AND bucket_start = dropped_day::timestamptz AND ctid = ANY (ARRAY (
       SELECT ctid FROM @schema@.chat_telemetry_model_rollups_day
       WHERE granularity = 'day' AND bucket_start = dropped_day::timestamptz LIMIT row_limit))
     RETURNING *
@@ -233,7 +236,7 @@ BEGIN
 
   FOREACH part IN ARRAY '{chat_telemetry_domain_rollups_day, chat_telemetry_rollups_day}'::text[] LOOP
     EXECUTE format(
-      'DELETE FROM @schema@.%1$I WHERE ctid = ANY (ARRAY (
+      'DELETE FROM @schema@.%1$I WHERE granularity = ''day'' AND bucket_start = $1 AND ctid = ANY (ARRAY (
         SELECT ctid FROM @schema@.%1$I WHERE granularity = ''day'' AND bucket_start = $1 LIMIT $2))', part)
     USING dropped_day::timestamptz, row_limit - dropped_rows;
     GET DIAGNOSTICS part_rows = ROW_COUNT;

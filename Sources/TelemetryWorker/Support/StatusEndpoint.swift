@@ -5,7 +5,8 @@ import Monitoring
 enum StatusEndpoint {
   static func all(_ settings: Settings) -> [HTTPEndpoint] {
     [
-      HTTPEndpoint(path: "/api/status", title: "Positions, views, coordinator, dead letters and days (JSON)") { _ in
+      HTTPEndpoint(path: "/api/status", title: "Positions, views, coordinator, dead letters and days (JSON)")
+      { _ in
         // Blocks on the database and the brokers: not on the pool that serves the other requests.
         let json = try await onOwnThread { try Console.json(WorkerStatus.read(settings)) }
         return .json(json)
