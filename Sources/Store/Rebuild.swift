@@ -81,20 +81,23 @@ public struct Rebuild {
       "the day rollups of \(day.name)", day, whole, lock: "chat_telemetry_fold_state",
       compare: [days.daysAgainstRawRows, days.sketchesAgainstRawRows], write: [sql.dayRows, sql.daySketches],
       &report)
+    guard day.hasWindows else { return }
     try step(
       "the windows of \(day.name)", day, whole, lock: "chat_telemetry_fold_state",
       compare: [windows.againstRawRows], write: [sql.windowMinutes, sql.windowSums], &report)
   }
 
-  /// None where a day that is not large has nothing to rebuild: one look at it costs less than one at each hour.
+  /// Of a day that is not large those that differ: one look at it costs less than one at each hour.
   private func hoursToCompare(_ day: RollupDay, _ part: HourRange) throws -> [HourRange] {
     guard day.bytes <= Verification.defaultLargeDayBytes else { return part.hours }
-    let found = try inspection.inSnapshot {
-      try inspection.differences(
-        days.againstRawRows(wholeDay: false), part, limit: 1,
-        operation: "compare the hour rollups of \(day.name)")
+    return try inspection.inSnapshot {
+      try connection.query(
+        """
+        SELECT DISTINCT floor(extract(epoch FROM bucket_start) / 3600)::bigint
+        FROM (\(days.againstRawRows(wholeDay: false))) AS difference ORDER BY 1
+        """, inspection.parameters(part), operation: "compare the hour rollups of \(day.name)"
+      ).rows.map { HourRange(low: $0.int(0) * HourRange.hour, high: ($0.int(0) + 1) * HourRange.hour) }
     }
-    return found.count == 0 ? [] : part.hours
   }
 
   /// Compares, and writes where something differs. The marks of a dropped day are read again each time.

@@ -10,6 +10,8 @@ struct RollupDay {
   var isDropped: Bool
   /// Size of its raw rows, without their indexes.
   var bytes: Int64
+  /// Whether trailing windows can reach it.
+  var hasWindows: Bool
 
   /// Microseconds since the Unix epoch.
   var low: Int64 { Int64(number) * Self.micros }
@@ -89,10 +91,13 @@ struct RollupInspection {
           SELECT day FROM \(schema.daysTable) UNION \(found.joined(separator: " UNION "))
         )
         SELECT day - date '1970-01-01', d.dropped_at IS NOT NULL, coalesce(pg_relation_size(
-          to_regclass('\(schema.quoted).chat_telemetry_' || to_char(day, 'YYYY_MM_DD'))), 0)
+          to_regclass('\(schema.quoted).chat_telemetry_' || to_char(day, 'YYYY_MM_DD'))), 0),
+          (day + 1)::timestamptz > \(VerificationWindows.floor)
         FROM days LEFT JOIN \(schema.daysTable) AS d USING (day) ORDER BY day
         """, operation: "list the days"
-      ).rows.map { RollupDay(number: Int32($0.int(0)), isDropped: $0.bool(1), bytes: $0.int(2)) }
+      ).rows.map {
+        RollupDay(number: Int32($0.int(0)), isDropped: $0.bool(1), bytes: $0.int(2), hasWindows: $0.bool(3))
+      }
     }
   }
 

@@ -60,14 +60,14 @@ public struct Verification {
     _ day: RollupDay, _ part: HourRange, _ report: inout VerificationReport
   ) throws -> Bool {
     let isWhole = part.low == day.low && part.high == day.high
+    let ofWindows = day.hasWindows ? [windows.againstRawRows] : []
     if day.bytes <= largeDayBytes {
       return try compare(
-        [days.againstRawRows(wholeDay: isWhole), windows.againstRawRows]
-          + (isWhole ? [days.sketchesAgainstRawRows] : []),
+        [days.againstRawRows(wholeDay: isWhole)] + ofWindows + (isWhole ? [days.sketchesAgainstRawRows] : []),
         day, part, &report)
     }
     for hour in part.hours {
-      let parts = [days.againstRawRows(wholeDay: false), windows.againstRawRows]
+      let parts = [days.againstRawRows(wholeDay: false)] + ofWindows
       guard try compare(parts, day, hour, &report) else { return false }
     }
     guard isWhole else { return true }

@@ -159,7 +159,7 @@ struct RebuildStage {
     try database.rows(
       """
       DELETE FROM @.\(table) WHERE (tableoid, ctid) = (
-        SELECT tableoid, ctid FROM @.\(table) ORDER BY tableoid, ctid DESC LIMIT 1)
+        SELECT tableoid, ctid FROM @.\(table) ORDER BY tableoid, ctid LIMIT 1)
       """)
   }
 

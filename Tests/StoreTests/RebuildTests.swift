@@ -8,8 +8,8 @@ struct RebuildTests {
   // MARK: What verify finds, rebuild mends
 
   @Test(
-    "Whatever value is wrong, in any column of any table, or which row is missing or too many: verify finds it and rebuild "
-      + "puts the right one back", arguments: RebuildStage.tables)
+    "Any wrong value in any column, any missing and any surplus row is found and put right",
+    arguments: RebuildStage.tables)
   func anything(table: String) throws {
     let stage = try RebuildStage()
     #expect(try stage.verify().differences == [])
@@ -37,12 +37,11 @@ struct RebuildTests {
     if table == "chat_telemetry_day_sketch_deltas" { try stage.fillDaySketchDeltas(seed: 60) }
     if table != "chat_telemetry_fold_state" {
       let truth = try stage.contents()
+      try stage.deleteRow(of: table)
+      let missing = try stage.verify().differences
+      #expect(!missing.isEmpty)
       try stage.addRow(to: table)
-      let surplus = try stage.verify().differenceCount
-      #expect(surplus > 0)
-      try stage.deleteRow(of: table)
-      try stage.deleteRow(of: table)
-      #expect(try stage.verify().differenceCount != surplus)
+      #expect(try stage.verify().differences != missing)
       try expectMended(stage, truth, "rows")
     }
     try stage.summaries.refresh()
@@ -160,8 +159,11 @@ struct RebuildTests {
     let truth = try stage.contents()
     for domain in ["domain = 'acme.example'", "domain IS NULL"] {
       for change in [
-        "UPDATE @.chat_telemetry_totals SET total_searches = total_searches + 5, max_duration_ms = 2147483647, "
-          + "first_request_at = '2001-01-01Z' WHERE \(domain) AND model <> ''",
+        """
+        UPDATE @.chat_telemetry_totals SET total_searches = total_searches + 5, max_duration_ms = 2147483647,
+          first_request_at = '2001-01-01Z' WHERE \(domain) AND model NOT IN ('', 'unknown')
+        """,
+        "UPDATE @.chat_telemetry_totals SET total_searches = total_searches + 5 WHERE \(domain) AND model = 'unknown'",
         "DELETE FROM @.chat_telemetry_totals WHERE \(domain) AND model = 'large'",
         "UPDATE @.chat_telemetry_sketches SET bin_counts[1] = bin_counts[1] + 1, median_bin = 0 WHERE name = 'large'",
       ] {
