@@ -75,7 +75,7 @@ struct FreshnessRun {
   }
 
   private static let rollups =
-    "SELECT coalesce(sum(total_requests), 0)::bigint FROM chat_telemetry_rollups_hour"
+    "SELECT coalesce(sum(total_requests), 0)::bigint FROM chat_telemetry_rollups WHERE granularity = 'hour'"
   /// Every event has a model.
   private static let views =
     "SELECT coalesce(sum(total_uses), 0)::bigint FROM chat_telemetry_model_summary"
