@@ -4,23 +4,6 @@
 CREATE AGGREGATE @schema@.chat_telemetry_sum(bigint) (
   SFUNC = int8pl, STYPE = bigint, INITCOND = '0', COMBINEFUNC = int8pl, PARALLEL = SAFE);
 
--- Sums up the minutes of an hour's row once appending has made it long.
-CREATE FUNCTION @schema@.chat_telemetry_compact_minutes(
-  INOUT minutes smallint[], INOUT requests bigint[], INOUT cost_micros bigint[])
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-AS $function$
-BEGIN
-  IF cardinality(minutes) > 120 THEN
-    SELECT array_agg(s.minute), array_agg(s.requests), array_agg(s.cost) INTO minutes, requests, cost_micros
-    FROM (
-      SELECT u.minute, @schema@.chat_telemetry_sum(u.requests) AS requests,
-        @schema@.chat_telemetry_sum(u.cost) AS cost
-      FROM unnest(minutes, requests, cost_micros) AS u (minute, requests, cost) GROUP BY u.minute
-    ) AS s;
-  END IF;
-END
-$function$;
-
 -- Sums up the bins of a day row's sketch once appending has made them many.
 CREATE FUNCTION @schema@.chat_telemetry_compact_sketch(INOUT bins smallint[], INOUT counts bigint[])
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -28,7 +11,9 @@ AS $function$
 BEGIN
   IF cardinality(bins) > 800 THEN
     SELECT array_agg(s.bin), array_agg(s.n) INTO bins, counts
-    FROM (SELECT u.bin, @schema@.chat_telemetry_sum(u.n) AS n FROM unnest(bins, counts) AS u (bin, n) GROUP BY u.bin) AS s;
+    FROM (
+      SELECT u.bin, @schema@.chat_telemetry_sum(u.n) AS n FROM unnest(bins, counts) AS u (bin, n) GROUP BY u.bin
+    ) AS s;
   END IF;
 END
 $function$;
@@ -112,15 +97,20 @@ $function$;
 -- once they are many. Apart from the fold, for it takes longer than one, and nothing waits for it.
 CREATE FUNCTION @schema@.chat_telemetry_settle_day_sketches() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET work_mem = '64MB'
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET work_mem = '64MB' SET enable_sort = off
 AS $function$
+DECLARE
+  days timestamptz[];
 BEGIN
   PERFORM pg_advisory_xact_lock('@schema@.chat_telemetry_fold_state'::regclass::oid::bigint);
+  -- Named apart, so that only their rows are read.
+  SELECT array_agg(DISTINCT day::timestamptz) INTO days FROM @schema@.chat_telemetry_day_sketch_deltas;
   WITH delta AS MATERIALIZED (
     DELETE FROM @schema@.chat_telemetry_day_sketch_deltas RETURNING *
   ), hit AS (
-    SELECT day, domain, model, u.bin, sum(u.n) AS n
-    FROM delta AS d, unnest(d.bins, d.bin_counts) AS u (bin, n) GROUP BY day, domain, model, u.bin
+    SELECT day, domain, model, bin, sum(n) AS n
+    FROM (SELECT day, domain, model, unnest(bins) AS bin, unnest(bin_counts) AS n FROM delta) AS u
+    GROUP BY day, domain, model, bin
   ), sketch AS (
     SELECT day, domain, model, array_agg(bin) AS bins, array_agg(n) AS counts FROM hit GROUP BY day, domain, model
   )
@@ -129,7 +119,7 @@ BEGIN
     SELECT c.bins, c.counts FROM @schema@.chat_telemetry_compact_sketch(
       r.duration_bins || s.bins, r.duration_bin_counts || s.counts) AS c)
   FROM sketch AS s
-  WHERE r.granularity = 'day' AND r.bucket_start = s.day::timestamptz
+  WHERE r.granularity = 'day' AND r.bucket_start = ANY (days) AND r.bucket_start = s.day::timestamptz
     -- No domain is blank, so the blank can stand for none; IS NOT DISTINCT FROM would compare each with each.
     AND coalesce(r.domain, '') = coalesce(s.domain, '') AND r.model = s.model;
   UPDATE @schema@.chat_telemetry_fold_state SET day_sketch_deltas = 0;
@@ -149,6 +139,7 @@ DECLARE
     first_request_at, last_request_at}';
   additions text;
   sums text;
+  sources text;
   measure_values text;
 BEGIN
   SELECT string_agg(format(
@@ -160,13 +151,15 @@ BEGIN
         WHEN name LIKE 'first\_%' THEN 'min(%1$s) AS %1$s'
         ELSE '@schema@.chat_telemetry_sum(%1$s) AS %1$s' END, replace(name, '_usd', '_micros')), ', ')
       FILTER (WHERE name <> 'failure_count'),
+    string_agg(replace(name, '_usd', '_micros'), ', ') FILTER (WHERE name <> 'failure_count'),
     string_agg(CASE WHEN name = 'failure_count' THEN 'total_requests - success_count'
       WHEN name LIKE '%\_usd' THEN replace(name, '_usd', '_micros') || ' * 0.000001' ELSE name END, ', ')
-  INTO additions, sums, measure_values FROM unnest(measures) AS name;
+  INTO additions, sums, sources, measure_values FROM unnest(measures) AS name;
 
-  EXECUTE replace(replace(replace(replace($text$
+  EXECUTE replace(replace(replace(replace(replace($text$
 -- Moves everything pending into day rollups, totals, sketches and windows: one DELETE … RETURNING of one snapshot feeds
 -- them all, so a batch is folded whole and once, whoever calls this and however often. One at a time, by a lock.
+-- Groups are hashed, not sorted: statistics of tables that are empty most of the time mislead the planner.
 CREATE FUNCTION @schema@.chat_telemetry_fold(OUT folded_batches bigint, OUT folded_events bigint, OUT folded_rows bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET work_mem = '64MB' SET enable_sort = off
@@ -189,33 +182,40 @@ BEGIN
     SELECT day, domain, model, coalesce(domain, 'unknown') AS shown_domain,
       coalesce(nullif(model, ''), 'unknown') AS shown_model, @sums@
     FROM delta GROUP BY day, domain, model
-  ), summed AS MATERIALIZED (
-    SELECT CASE WHEN GROUPING(model) = 0 THEN 'total' WHEN GROUPING(shown_model) = 0 THEN 'model'
-        WHEN GROUPING(shown_domain) = 0 THEN 'domain' ELSE 'all' END AS grain,
-      day, shown_domain, domain, shown_model, model, @sums@
-    FROM fine
-    GROUP BY GROUPING SETS ((day), (day, shown_domain), (day, domain, shown_model), (domain, model))
+  ), coarse AS MATERIALIZED (
+    SELECT GROUPING(shown_domain) = 1 AS is_day, day, shown_domain, @sums@
+    FROM fine GROUP BY GROUPING SETS ((day), (day, shown_domain))
+  ), by_model AS (
+    -- Two models come to one row only where one of them is blank.
+    SELECT day, domain, shown_model, @sources@ FROM fine WHERE model NOT IN ('', 'unknown')
+    UNION ALL
+    SELECT day, domain, shown_model, @sums@ FROM fine WHERE model IN ('', 'unknown') GROUP BY day, domain, shown_model
+  ), by_total AS (
+    -- Two days come to one row, and most folds are of one.
+    SELECT domain, model, @sources@ FROM fine WHERE (SELECT count(*) FROM coarse WHERE is_day) = 1
+    UNION ALL
+    SELECT domain, model, @sums@ FROM fine WHERE (SELECT count(*) FROM coarse WHERE is_day) > 1 GROUP BY domain, model
   ), day_rows AS (
     INSERT INTO @schema@.chat_telemetry_rollups_day AS r (granularity, bucket_start, bucket_end, @measures@)
     SELECT 'day', day::timestamptz, (day + 1)::timestamptz, @values@
-    FROM summed WHERE grain = 'all' ORDER BY day
+    FROM coarse WHERE is_day ORDER BY day
     ON CONFLICT (granularity, bucket_start) DO UPDATE SET @additions@
   ), domain_rows AS (
     INSERT INTO @schema@.chat_telemetry_domain_rollups_day AS r
       (granularity, bucket_start, bucket_end, domain, @measures@)
     SELECT 'day', day::timestamptz, (day + 1)::timestamptz, shown_domain, @values@
-    FROM summed WHERE grain = 'domain' ORDER BY day, shown_domain COLLATE "C"
+    FROM coarse WHERE NOT is_day ORDER BY day, shown_domain COLLATE "C"
     ON CONFLICT (granularity, bucket_start, domain) DO UPDATE SET @additions@
   ), model_rows AS (
     INSERT INTO @schema@.chat_telemetry_model_rollups_day AS r
       (granularity, bucket_start, bucket_end, domain, model, duration_bins, duration_bin_counts, @measures@)
     SELECT 'day', day::timestamptz, (day + 1)::timestamptz, domain, shown_model, '{}', '{}', @values@
-    FROM summed WHERE grain = 'model' ORDER BY day, domain COLLATE "C", shown_model COLLATE "C"
+    FROM by_model ORDER BY day, domain COLLATE "C", shown_model COLLATE "C"
     ON CONFLICT (granularity, bucket_start, domain, model) DO UPDATE SET @additions@
   ), total_rows AS (
     INSERT INTO @schema@.chat_telemetry_totals AS r (domain, model, @measures@)
     SELECT domain, model, @values@
-    FROM summed WHERE grain = 'total' ORDER BY domain COLLATE "C", model COLLATE "C"
+    FROM by_total ORDER BY domain COLLATE "C", model COLLATE "C"
     ON CONFLICT (domain, model) DO UPDATE SET @additions@
   ),
 
@@ -251,7 +251,7 @@ BEGIN
         coalesce(sum(u.n) FILTER (WHERE u.bin < s.p95_bin), 0) AS below_p95,
         coalesce(sum(u.n) FILTER (WHERE u.bin = s.p95_bin), 0) AS at_p95,
         min(u.bin) FILTER (WHERE u.bin > s.p95_bin) AS above_p95
-      FROM unnest(g.bins, g.counts) AS u (bin, n)
+      FROM unnest(g.bins, g.counts) AS u (bin, n) WHERE cardinality(s.recent_bins) + cardinality(g.bins) <= 200
     ) AS new
   ), judged AS MATERIALIZED (
     SELECT p.*, 50 * (timed - 1) / 100 AS median_rank, 95 * (timed - 1) / 100 AS p95_rank,
@@ -324,10 +324,10 @@ BEGIN
     FROM window_minute GROUP BY domain, model, day, minute / 60
   ), window_sum_rows AS (
     INSERT INTO @schema@.chat_telemetry_window_sums AS r (kind, span, start, name, requests, cost_micros)
-    SELECT kind, CASE WHEN GROUPING(start) = 0 THEN 'hour' ELSE 'day' END, coalesce(start, day::timestamptz), name,
-      sum(requests), @schema@.chat_telemetry_sum(cost)
-    FROM window_hour GROUP BY GROUPING SETS ((kind, name, start), (kind, name, day))
-    ORDER BY 1, 2, 3, name COLLATE "C"
+    SELECT kind, 'hour', start, name, requests, cost FROM window_hour
+    UNION ALL
+    SELECT kind, 'day', day::timestamptz, name, sum(requests), @schema@.chat_telemetry_sum(cost)
+    FROM window_hour GROUP BY kind, day, name
     ON CONFLICT (kind, span, start, name) DO UPDATE SET
       requests = r.requests + excluded.requests, cost_micros = r.cost_micros + excluded.cost_micros
   ), window_minute_rows AS (
@@ -342,9 +342,14 @@ BEGIN
   INTO folded_batches, folded_events, folded_rows, new_day_sketches, hours
   FROM batch AS b;
 
+  -- Appending has made some long: a minute of them comes once again.
   UPDATE @schema@.chat_telemetry_window_minutes AS m SET (minutes, requests, cost_micros) = (
-    SELECT c.minutes, c.requests, c.cost_micros
-    FROM @schema@.chat_telemetry_compact_minutes(m.minutes, m.requests, m.cost_micros) AS c)
+    SELECT array_agg(s.minute), array_agg(s.requests), array_agg(s.cost)
+    FROM (
+      SELECT u.minute, @schema@.chat_telemetry_sum(u.requests) AS requests, @schema@.chat_telemetry_sum(u.cost) AS cost
+      FROM (SELECT unnest(m.minutes) AS minute, unnest(m.requests) AS requests, unnest(m.cost_micros) AS cost) AS u
+      GROUP BY u.minute
+    ) AS s)
   WHERE kind IN ('domain', 'model') AND hour = ANY (hours) AND cardinality(minutes) > 120;
   IF folded_batches > 0 THEN
     UPDATE @schema@.chat_telemetry_fold_state AS s
@@ -363,12 +368,11 @@ BEGIN
 END
 $function$
 $text$, '@measures@', array_to_string(measures, ', ')), '@additions@', additions), '@sums@', sums),
-    '@values@', measure_values);
+    '@values@', measure_values), '@sources@', sources);
 END
 $migration$;
 
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_sum(bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION @schema@.chat_telemetry_compact_minutes(smallint[], bigint[], bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_compact_sketch(smallint[], bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_walk(
   bigint, smallint, bigint, bigint, smallint, smallint[], bigint[], smallint[], integer[]) FROM PUBLIC;

@@ -57,17 +57,23 @@ $function$;
 
 CREATE MATERIALIZED VIEW @schema@.chat_telemetry_domain_summary AS
 WITH model_use AS (
-  SELECT domain, coalesce(nullif(model, ''), 'unknown') AS model, @schema@.chat_telemetry_sum(total_requests) AS requests
-  FROM @schema@.chat_telemetry_totals WHERE domain IS NOT NULL GROUP BY 1, 2
+  -- Within a domain a blank model counts as 'unknown'.
+  SELECT domain, model, total_requests AS requests
+  FROM @schema@.chat_telemetry_totals WHERE domain IS NOT NULL AND model NOT IN ('', 'unknown')
+  UNION ALL
+  SELECT domain, 'unknown', @schema@.chat_telemetry_sum(total_requests)
+  FROM @schema@.chat_telemetry_totals WHERE domain IS NOT NULL AND model IN ('', 'unknown') GROUP BY domain
 ), favourite AS (
-  SELECT domain, (array_agg(model ORDER BY requests DESC, model COLLATE "C"))[1] AS model, count(*) AS models
-  FROM model_use GROUP BY domain
+  SELECT DISTINCT ON (domain COLLATE "C") domain, model
+  FROM model_use ORDER BY domain COLLATE "C", requests DESC, model COLLATE "C"
 ), total AS (
-  SELECT domain, @schema@.chat_telemetry_sum(total_requests) AS requests, @schema@.chat_telemetry_sum(success_count) AS successes,
-    sum(total_cost_usd) AS cost, max(max_cost_usd) AS dearest, @schema@.chat_telemetry_sum(total_input_tokens) AS input,
-    @schema@.chat_telemetry_sum(total_output_tokens) AS output, @schema@.chat_telemetry_sum(total_duration_ms) AS duration,
-    @schema@.chat_telemetry_sum(timed_requests) AS timed, max(max_duration_ms) AS longest,
-    @schema@.chat_telemetry_sum(total_searches) AS searches, @schema@.chat_telemetry_sum(total_iterations) AS iterations,
+  SELECT domain, @schema@.chat_telemetry_sum(total_requests) AS requests,
+    @schema@.chat_telemetry_sum(success_count) AS successes, sum(total_cost_usd) AS cost, max(max_cost_usd) AS dearest,
+    @schema@.chat_telemetry_sum(total_input_tokens) AS input, @schema@.chat_telemetry_sum(total_output_tokens) AS output,
+    @schema@.chat_telemetry_sum(total_duration_ms) AS duration, @schema@.chat_telemetry_sum(timed_requests) AS timed,
+    max(max_duration_ms) AS longest, @schema@.chat_telemetry_sum(total_searches) AS searches,
+    @schema@.chat_telemetry_sum(total_iterations) AS iterations,
+    count(*) - (bool_or(model = '') AND bool_or(model = 'unknown'))::integer AS models,
     min(first_request_at) AS first_at, max(last_request_at) AS last_at
   FROM @schema@.chat_telemetry_totals WHERE domain IS NOT NULL GROUP BY domain
 )
@@ -92,7 +98,7 @@ SELECT t.domain,
   t.searches AS total_searches,
   t.iterations::numeric / t.requests AS avg_iterations_per_request,
   f.model AS most_used_model,
-  f.models AS unique_models_used,
+  t.models AS unique_models_used,
   t.first_at AS first_request_at,
   t.last_at AS last_request_at,
   coalesce(d.requests, 0) AS requests_last_24h,
@@ -120,7 +126,8 @@ CREATE INDEX idx_chat_telemetry_domain_summary_performance
 
 CREATE MATERIALIZED VIEW @schema@.chat_telemetry_model_summary AS
 WITH total AS (
-  SELECT model, @schema@.chat_telemetry_sum(total_requests) AS requests, count(DISTINCT domain) AS domains,
+  -- A model's rows are of different domains, each once.
+  SELECT model, @schema@.chat_telemetry_sum(total_requests) AS requests, count(domain) AS domains,
     @schema@.chat_telemetry_sum(success_count) AS successes, sum(total_cost_usd) AS cost,
     @schema@.chat_telemetry_sum(total_input_tokens) AS input, @schema@.chat_telemetry_sum(total_output_tokens) AS output,
     @schema@.chat_telemetry_sum(total_duration_ms) AS duration, @schema@.chat_telemetry_sum(timed_requests) AS timed,
