@@ -75,6 +75,38 @@ struct RetentionTests {
     #expect(try droppable(36_500).map { $0[2] } == ["f", "f"])
   }
 
+  @Test("While a backfill is unfinished no day goes, until it has stood still for a week")
+  func unfinishedBackfill() throws {
+    try stage.writer().commit(scene.events(20, day: 0, seed: 41))
+    try scene.age()
+    func overdue() throws -> Int64 {
+      try scene.database.number(
+        "SELECT count(*) FROM @.chat_telemetry_droppable_days(30) WHERE droppable_at <= now() AND day < '2025-01-01'"
+      )
+    }
+    #expect(try overdue() == 1)
+    // It stood still for longer; then for less, after its start and after a batch.
+    try scene.database.rows(
+      """
+      INSERT INTO @.chat_telemetry_backfill_jobs (job, consumer_group, topics, from_given, to_given, started_at)
+      VALUES ('history', 'history', '{t}', 'earliest', 'latest', now() - interval '169 hours')
+      """)
+    #expect(try overdue() == 1)
+    try scene.database.rows(
+      "UPDATE @.chat_telemetry_backfill_jobs SET started_at = now() - interval '167 hours'")
+    #expect(try overdue() == 0)
+    #expect(try scene.retention().dropRawDay(days: 30, lockWaitMs: 1_000) == nil)
+    try scene.database.rows(
+      """
+      UPDATE @.chat_telemetry_backfill_jobs SET started_at = now() - interval '30 days';
+      INSERT INTO @.chat_telemetry_offsets (consumer_group, topic, partition, next_offset, start_offset)
+      VALUES ('history', 't', 0, 5, 0)
+      """)
+    #expect(try overdue() == 0)
+    try scene.database.rows("UPDATE @.chat_telemetry_backfill_jobs SET finished_at = now()")
+    #expect(try scene.retention().dropRawDay(days: 30, lockWaitMs: 1_000)?.day == "2024-05-10")
+  }
+
   @Test("A day whose partition has no row goes a day after it was made")
   func emptyDay() throws {
     try scene.database.rows("SELECT @.chat_telemetry_ensure_days('{2024-05-10}')")

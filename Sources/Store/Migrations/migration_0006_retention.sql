@@ -36,7 +36,8 @@ CREATE TABLE @schema@.chat_telemetry_settled_rollups (
 
 -- The days that have raw rows, and from when on they may go: once the whole day is that old, and a day after the last
 -- row came, so that a replay of old history is not fought. An hour's global rollup says when it was last written, in the
--- transaction that wrote; a day without any is as old as its partition. 0 keeps all.
+-- transaction that wrote; a day without any is as old as its partition. While a backfill is unfinished, every day may
+-- be one that it has yet to bring the rest of: none goes, until it has stood still for a week. 0 keeps all.
 CREATE FUNCTION @schema@.chat_telemetry_droppable_days(raw_days integer)
 RETURNS TABLE (day date, droppable_at timestamptz)
 LANGUAGE sql STABLE
@@ -45,7 +46,10 @@ AS $function$
   SELECT d.day, greatest((d.day + 1 + raw_days)::timestamptz, d.created_at + interval '24 hours',
     (SELECT max(r.updated_at) FROM @schema@.chat_telemetry_rollups_hour AS r
       WHERE r.granularity = 'hour' AND r.bucket_start >= d.day::timestamptz
-        AND r.bucket_start < (d.day + 1)::timestamptz) + interval '24 hours')
+        AND r.bucket_start < (d.day + 1)::timestamptz) + interval '24 hours',
+    (SELECT max(greatest(j.started_at, o.updated_at)) FROM @schema@.chat_telemetry_backfill_jobs AS j
+      LEFT JOIN @schema@.chat_telemetry_offsets AS o ON o.consumer_group = j.consumer_group
+      WHERE j.finished_at IS NULL) + interval '168 hours')
   FROM @schema@.chat_telemetry_days AS d
   WHERE d.dropped_at IS NULL AND raw_days > 0
 $function$;
