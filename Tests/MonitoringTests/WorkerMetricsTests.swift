@@ -32,6 +32,7 @@ private let documented: [(name: String, type: String, labels: Set<String>)] = [
   ("refresh_pending_events", "gauge", []),
   ("coordinator_leader", "gauge", []),
   ("backfill_remaining_records", "gauge", ["job"]),
+  ("backfill_out_of_range_records_total", "counter", ["job"]),
   ("build_info", "gauge", ["version"]),
 ]
 
@@ -80,6 +81,7 @@ struct WorkerMetricsTests {
     observer.emit(.pending(events: 12))
     observer.emit(.leadership(true, why: "the lease was free"))
     observer.emit(.backfillProgress(job: "j", remaining: 40))
+    observer.emit(.backfillPassed(job: "j", outOfRange: 7))
   }
 
   @Test("every documented metric is exposed with its type and labels, and nothing else is")
@@ -139,6 +141,7 @@ struct WorkerMetricsTests {
       ("last_successful_refresh_timestamp_seconds", ["view": "v"], 9.25),
       ("refresh_pending_events", [:], 12), ("coordinator_leader", [:], 1),
       ("backfill_remaining_records", ["job": "j"], 40),
+      ("backfill_out_of_range_records_total", ["job": "j"], 7),
       ("build_info", ["version": "1.2.3"], 1),
     ]
     for (name, labels, value) in expected {

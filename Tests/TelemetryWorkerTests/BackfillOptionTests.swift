@@ -78,7 +78,7 @@ import Testing
   func help() throws {
     let help = BackfillCommand.helpMessage().split(whereSeparator: \.isWhitespace).joined(separator: " ")
     for word in [
-      "timestamps of Kafka's records", "--disorder", "exits with 75", "telemetry-worker backfill --from 7d",
+      "timestamps of Kafka's records", "--disorder", "with 75 when it was stopped", "telemetry-worker backfill --from 7d",
     ] {
       #expect(help.lowercased().contains(word.lowercased()), "\(word)")
     }

@@ -34,6 +34,8 @@ struct WorkerStatus: Encodable {
   var views: [StatusReader.View]
   var coordinator: StatusReader.Coordinator?
   var deadLetters: [StatusReader.DeadLetters]
+  /// Those that are not done.
+  var backfills: [StatusReader.Backfill]
   /// Why the brokers' part is missing; nil when it is there.
   var brokerError: String?
 
@@ -45,7 +47,8 @@ struct WorkerStatus: Encodable {
       connection: try Connection(settings.connectionOptions), schema: try settings.storeSchema())
     var status = WorkerStatus(
       positions: try reader.positions(), views: try reader.views(maxAgeSeconds: maxAgeSeconds),
-      coordinator: try reader.coordinator(), deadLetters: try reader.deadLetters())
+      coordinator: try reader.coordinator(), deadLetters: try reader.deadLetters(),
+      backfills: try reader.backfills())
     do throws(KafkaError) {
       try status.addEnds(settings)
     } catch {
@@ -93,6 +96,7 @@ enum StatusText {
       text += "\nCoordinator: nobody holds the lease\n"
     }
     text += "\nDead letters that wait\n" + deadLetters(status.deadLetters)
+    if !status.backfills.isEmpty { text += "\nBackfills that are not done\n" + backfills(status.backfills) }
     return text
   }
 
@@ -130,6 +134,15 @@ enum StatusText {
     var table = TextTable(.text("reason"), .number("records"), .number("last 24 h"))
     for each in letters {
       table.add(each.reason, NumberText.grouped(each.unresolved), NumberText.grouped(each.last24Hours))
+    }
+    return table.rendered(width: Console.width)
+  }
+
+  static func backfills(_ backfills: [StatusReader.Backfill]) -> String {
+    var table = TextTable(.text("job"), .text("started"), .number("records"), .number("to go"))
+    for each in backfills {
+      table.add(
+        each.job, each.startedAt, NumberText.grouped(each.records), NumberText.grouped(each.remaining))
     }
     return table.rendered(width: Console.width)
   }
