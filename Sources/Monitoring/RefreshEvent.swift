@@ -17,6 +17,8 @@ public enum RefreshEvent: WorkerEvent, Equatable {
   case leadership(Bool, why: String)
   /// Records that a backfill has yet to read.
   case backfillProgress(job: String, remaining: Int64)
+  /// Records of a committed batch that were stamped outside the times a backfill replays.
+  case backfillPassed(job: String, outOfRange: Int)
   /// The backfill is over; its series ends.
   case backfillFinished(job: String)
 
@@ -34,6 +36,7 @@ public enum RefreshEvent: WorkerEvent, Equatable {
     case .leadership(let leads, _): refresh.coordinatorLeader.set(leads ? 1 : 0)
     case .backfillProgress(let job, let remaining):
       refresh.backfillRemaining.series(job).set(Int(max(0, remaining)))
+    case .backfillPassed(let job, let records): refresh.backfillOutOfRange.series(job).add(records)
     case .backfillFinished(let job): refresh.backfillRemaining.remove(job)
     }
   }
@@ -54,7 +57,7 @@ public enum RefreshEvent: WorkerEvent, Equatable {
       logger.log(
         level: error == nil ? .info : .error, error == nil ? "view refreshed" : "view not refreshed",
         metadata: metadata)
-    case .lastSuccess, .pending, .backfillProgress:
+    case .lastSuccess, .pending, .backfillProgress, .backfillPassed:
       break
     case .folded(let deltas, let events, let seconds):
       logger.debug(

@@ -205,6 +205,7 @@ public struct RefreshMetrics: Sendable {
   public let pendingEvents: Gauge
   public let coordinatorLeader: Gauge
   public let backfillRemaining: MetricFamily<Gauge>
+  public let backfillOutOfRange: MetricFamily<Counter>
 
   init(_ registry: MetricsRegistry) {
     duration = registry.histograms(
@@ -222,6 +223,9 @@ public struct RefreshMetrics: Sendable {
       "coordinator_leader", help: "1 on the worker that coordinates, 0 on the others.")
     backfillRemaining = registry.gauges(
       "backfill_remaining_records", help: "Records a backfill has yet to read.", labels: ["job"])
+    backfillOutOfRange = registry.counters(
+      "backfill_out_of_range_records_total",
+      help: "Records a backfill read and passed over for their timestamps.", labels: ["job"])
   }
 }
 

@@ -301,6 +301,7 @@ final class IngestLoop {
     switch outcome {
     case .written(.committed(let summary)):
       BatchReport(written, summary, seconds: seconds).emit(to: observer)
+      if let replay { reportPassed(written.advances, replay.job) }
       if isCurrent { acknowledge(written.advances) }
     case .written(.alreadyCommitted):
       if isCurrent { acknowledge(written.advances) }
@@ -320,6 +321,11 @@ final class IngestLoop {
         IngestEvent.batchDiscarded(records: written.records, why: "the database failed and time was up"))
       if isCurrent && !isStopping { try reloadPositions(why: "a batch was given up") }
     }
+  }
+
+  private func reportPassed(_ advances: [PositionAdvance], _ job: String) {
+    let records = advances.reduce(0) { $0 + $1.passed.outOfRange }
+    if records > 0 { observer.emit(RefreshEvent.backfillPassed(job: job, outOfRange: records)) }
   }
 
   private func acknowledge(_ advances: [PositionAdvance]) {

@@ -6,6 +6,8 @@ import Telemetry
 
 /// What one loop of a backfill reads: partitions of its own, each up to a fixed end, without a group.
 struct ReplayPart: Sendable {
+  /// The job's name, for the metrics.
+  var job: String
   /// The first offset of each partition that is not read any more.
   var ends: [TopicPartition: Int64]
   var times: RecordTimeRange
@@ -82,6 +84,7 @@ public final class Replay: Sendable {
       settings.database.group = job.group
       settings.database.claim = claim
       settings.replay = ReplayPart(
+        job: job.name,
         ends: Dictionary(
           uniqueKeysWithValues: partitions.map {
             (TopicPartition(topic: $0.name.topic, partition: $0.name.partition), $0.end)

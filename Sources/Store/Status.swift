@@ -104,13 +104,36 @@ public struct StatusReader {
     return views
   }
 
-  /// Every stored position, without the brokers' part.
+  public struct Backfill: Encodable, Sendable {
+    public var job: String
+    public var startedAt: String
+    /// Offsets from the start to the end.
+    public var records: Int64
+    public var remaining: Int64
+  }
+
+  /// Backfills that are not done, be they at work or stopped.
+  public func backfills() throws(PostgresError) -> [Backfill] {
+    try connection.query(
+      """
+      SELECT j.job, \(text("j.started_at")), sum(p.end_offset - p.start_offset),
+        sum(greatest(p.end_offset - coalesce(o.next_offset, p.start_offset), 0))
+      FROM \(schema.backfillJobsTable) AS j JOIN \(schema.backfillPartitionsTable) AS p USING (job)
+      LEFT JOIN \(schema.offsetsTable) AS o USING (consumer_group, topic, partition)
+      WHERE j.finished_at IS NULL GROUP BY j.job ORDER BY j.started_at, j.job
+      """, operation: "read the backfills"
+    ).rows.map { Backfill(job: $0.text(0), startedAt: $0.text(1), records: $0.int(2), remaining: $0.int(3)) }
+  }
+
+  /// Every stored position of a live group, without the brokers' part.
   public func positions() throws(PostgresError) -> [Position] {
     try connection.query(
       """
       SELECT consumer_group, topic, partition, next_offset, extract(epoch FROM now() - last_record_at),
         \(text("updated_at"))
-      FROM \(schema.offsetsTable) ORDER BY consumer_group, topic, partition
+      FROM \(schema.offsetsTable)
+      WHERE consumer_group NOT IN (SELECT consumer_group FROM \(schema.backfillJobsTable))
+      ORDER BY consumer_group, topic, partition
       """, operation: "read the positions"
     ).rows.map { row in
       Position(

@@ -15,7 +15,7 @@ struct TelemetryWorker: AsyncParsableCommand {
         telemetry-worker check
         telemetry-worker run
 
-      Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong settings.
+      Exit codes: 0 done, 1 failed, 64 wrong usage, 75 a backfill was stopped and can go on, 78 wrong settings.
       """,
     version: version,
     subcommands: [

@@ -35,6 +35,7 @@ private let documented: [(name: String, type: String, labels: Set<String>)] = [
   ("backfill_remaining_records", "gauge", ["job"]),
   ("retention_dropped_total", "counter", ["kind"]),
   ("retention_delays_total", "counter", ["kind"]),
+  ("backfill_out_of_range_records_total", "counter", ["job"]),
   ("build_info", "gauge", ["version"]),
 ]
 
@@ -90,6 +91,7 @@ struct WorkerMetricsTests {
     observer.emit(.deadLettersDeleted(resolved: 2, unresolved: 3))
     observer.emit(.refreshLogTrimmed(rows: 6))
     observer.emit(.delayed(.day, reason: "somebody reads", retryInSeconds: 2))
+    observer.emit(.backfillPassed(job: "j", outOfRange: 7))
   }
 
   @Test("every documented metric is exposed with its type and labels, and nothing else is")
@@ -155,6 +157,7 @@ struct WorkerMetricsTests {
       ("retention_dropped_total", ["kind": "day"], 0),
       ("retention_dropped_total", ["kind": "dead_letter"], 5),
       ("retention_dropped_total", ["kind": "refresh_log"], 6), ("retention_delays_total", ["kind": "day"], 1),
+      ("backfill_out_of_range_records_total", ["job": "j"], 7),
       ("build_info", ["version": "1.2.3"], 1),
     ]
     for (name, labels, value) in expected {

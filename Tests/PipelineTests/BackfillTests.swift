@@ -94,7 +94,8 @@ struct BackfillTests {
     var elsewhere = Truth()
     for partition in Int32(0)...2 {
       for offset in 0..<300 {
-        let event = TestEvent.random(&random, nowMs: stage.nowMs)
+        // More days than a transaction may touch, none of which is there yet.
+        let event = TestEvent.random(&random, nowMs: stage.nowMs, spanMs: 150 * 86_400_000)
         let isAsked = partition != 1 && (100..<250).contains(offset)
         if isAsked { truth.add(event) } else { elsewhere.add(event) }
         try stage.produce(event.json, partition: partition)
@@ -144,6 +145,26 @@ struct BackfillTests {
     // Where all that was asked for is gone, nothing is left to wait for.
     let gone = try await stage.replayed("--from", "0", "--to", String(low))
     #expect(gone.missing == low && gone.done == low)
+  }
+
+  @Test(
+    "of a day whose raw rows were dropped makes dead letters, as a repeat could not be told from a new event")
+  func droppedDay() async throws {
+    let stage = try Stage()
+    var random = SeededGenerator(seed: 9)
+    var event = TestEvent.random(&random, nowMs: stage.nowMs)
+    event.createdAtMs = stage.nowMs - 40 * 86_400_000
+    try stage.produce(event.json)
+    try stage.flush()
+    try stage.database.execute(
+      """
+      INSERT INTO @.chat_telemetry_days (day, dropped_at)
+      VALUES (date(to_timestamp(\(event.createdAtMs) / 1000.0) AT TIME ZONE 'UTC'), now())
+      """)
+    let answer = try await stage.replayed()
+    #expect(answer.deadLetter == 1 && answer.stored == 0)
+    #expect(
+      try stage.database.rows("SELECT reason FROM @.chat_telemetry_dead_letters") == [["before_retention"]])
   }
 
   @Test("that is a dry run says what would be read and changes nothing")

@@ -85,6 +85,7 @@ struct FencingTests {
     }
     try stage.database.terminate(pid)
     #expect(try #require(await writing.value).connectionLost)
+    #expect(writer.store.lastAttempt?.stored == [90], "what it was about to commit is known")
     let before = try stage.measures()
     #expect(writer.store.lastAttempt?.stored == [90], "what it was about to commit is known")
     guard case .alreadyCommitted = try stage.writer().write([delivery]) else {

@@ -9,7 +9,7 @@ import Testing
   @Test(
     "Wrong settings exit with 78 and name everything wrong on standard error",
     arguments: [
-      "run", "migrate", "check", "generate", "demo",
+      "run", "migrate", "check", "generate", "demo", "backfill",
     ])
   func configError(command: String) throws {
     let result = try execute(

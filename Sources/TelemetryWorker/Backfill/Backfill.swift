@@ -10,14 +10,13 @@ struct Backfill {
   let selection: BackfillSelection
   /// How far out of order records can be; nil is not known.
   let disorder: TimeSpan?
-  let schema: Schema
   private let jobs: BackfillJobs
 
   init(settings: Settings, selection: BackfillSelection, disorder: TimeSpan?) throws {
     self.settings = settings
     self.selection = selection
     self.disorder = disorder
-    schema = try settings.storeSchema()
+    let schema = try settings.storeSchema()
     let connection = try Connection(settings.connectionOptions)
     try schema.refuseUnlessMigrated(connection)
     jobs = BackfillJobs(connection: connection, schema: schema)
@@ -48,17 +47,8 @@ struct Backfill {
     if job.finishedAt != nil { return .finished(BackfillReport(job, .finished)) }
     let claim = try jobs.takeUp(job.name)
     // Once more: until now another process may have moved it.
-    return .open(try load(job.name), claim)
+    return .open(try jobs.load(job.name) ?? job, claim)
   }
-
-  func load(_ name: String) throws -> BackfillJob {
-    guard let job = try jobs.load(name) else {
-      throw CommandFailure("backfill: the job \(name) was deleted from chat_telemetry_backfill_jobs")
-    }
-    return job
-  }
-
-  func finish(_ claim: BackfillClaim) throws { try jobs.finish(claim) }
 
   // MARK: Within
 
@@ -126,6 +116,6 @@ struct Backfill {
         "backfill: chat_telemetry_offsets holds positions of the consumer group \(job.group) that belong to no job: "
           + "delete them, or take another --job")
     }
-    return try load(job.name)
+    return try jobs.load(job.name) ?? job
   }
 }

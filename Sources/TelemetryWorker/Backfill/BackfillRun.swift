@@ -8,15 +8,13 @@ import Telemetry
 
 /// A backfill at work, from its first record to the refresh at its end.
 struct BackfillRun {
-  let backfill: Backfill
+  let settings: Settings
   let job: BackfillJob
   let claim: BackfillClaim
   let parallel: Int
   let rate: Int?
   /// Nil is no server: a live worker on the same host has the usual port.
   let httpPort: UInt16?
-
-  private var settings: Settings { backfill.settings }
 
   /// Works until all is done or a signal comes.
   func run(_ signals: StopSignals) async throws -> BackfillReport {
@@ -64,24 +62,33 @@ struct BackfillRun {
     await showing.value
     obeying.cancel()
     try result.get()
-    let state = try backfill.load(job.name)
-    guard state.remaining == 0 else { return BackfillReport(state, .stopped) }
-    try refresh(observer)
-    try backfill.finish(claim)
-    observer.emit(RefreshEvent.backfillFinished(job: job.name))
-    return BackfillReport(try backfill.load(job.name), .finished)
+    return try end(observer)
   }
 
-  /// Before the job is marked as done: who is interrupted here comes here again.
-  private func refresh(_ observer: Observer) throws {
-    let outcomes = try Summaries(
-      connection: try Connection(settings.connectionOptions), schema: backfill.schema
-    ).refresh(nil, cause: RefreshCause.backfill.rawValue)
+  /// Looks how far the job has come, and completes it if nothing is left. On a connection of its own: one from the
+  /// beginning may have been idle for hours.
+  private func end(_ observer: Observer) throws -> BackfillReport {
+    let connection = try Connection(settings.connectionOptions)
+    let schema = try settings.storeSchema()
+    let jobs = BackfillJobs(connection: connection, schema: schema)
+    let state = try jobs.load(job.name) ?? job
+    guard state.remaining == 0 else { return BackfillReport(state, .stopped) }
+    // Before the job is marked as done: who is interrupted here comes here again.
+    try refresh(Summaries(connection: connection, schema: schema), observer)
+    try jobs.finish(claim)
+    observer.emit(RefreshEvent.backfillFinished(job: job.name))
+    return BackfillReport(try jobs.load(job.name) ?? state, .finished)
+  }
+
+  private func refresh(_ summaries: Summaries, _ observer: Observer) throws {
+    let pending = try summaries.state().views
+    let outcomes = try summaries.refresh(nil, cause: RefreshCause.backfill.rawValue)
     for outcome in outcomes {
       observer.emit(
         RefreshEvent.finished(
           view: outcome.view.rawValue, cause: .backfill, seconds: outcome.milliseconds / 1_000, rows: nil,
-          events: 0, finishedAt: WallClock.now(), error: outcome.error))
+          events: pending.first { $0.view == outcome.view }?.pendingEvents ?? 0, finishedAt: WallClock.now(),
+          error: outcome.error))
     }
     let failed = outcomes.filter { $0.error != nil }.map(\.view.rawValue)
     guard failed.isEmpty else {

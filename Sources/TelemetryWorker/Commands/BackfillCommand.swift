@@ -33,7 +33,7 @@ struct BackfillCommand: AsyncParsableCommand {
       """)
 
   @Option(
-    help: ArgumentHelp("Replay this topic; without it kafka.topics. Repeatable.", valueName: "name"))
+    help: ArgumentHelp("Replay these topics; without it kafka.topics. Repeatable.", valueName: "name,..."))
   var topic: [String] = []
 
   @Option(help: ArgumentHelp("Replay this partition; without it all. Repeatable.", valueName: "number"))
@@ -101,7 +101,7 @@ struct BackfillCommand: AsyncParsableCommand {
     case .finished(let before): report = before
     case .open(let job, let claim):
       report = try await BackfillRun(
-        backfill: backfill, job: job, claim: claim, parallel: parallel, rate: rate, httpPort: httpPort
+        settings: settings, job: job, claim: claim, parallel: parallel, rate: rate, httpPort: httpPort
       ).run(signals)
     }
     try show(report)
@@ -111,8 +111,9 @@ struct BackfillCommand: AsyncParsableCommand {
   }
 
   var selection: BackfillSelection {
-    BackfillSelection(
-      job: job, topics: topic.isEmpty ? nil : topic, partitions: partition.isEmpty ? nil : partition,
+    let topics = topic.flatMap { $0.split(separator: ",").map { String($0).trimmed } }
+    return BackfillSelection(
+      job: job, topics: topics.isEmpty ? nil : topics, partitions: partition.isEmpty ? nil : partition,
       from: from, to: to)
   }
 

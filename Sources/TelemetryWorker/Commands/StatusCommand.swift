@@ -36,6 +36,8 @@ struct WorkerStatus: Encodable {
   var coordinator: StatusReader.Coordinator?
   var deadLetters: [StatusReader.DeadLetters]
   var retention: StatusReader.Retention
+  /// Those that are not done.
+  var backfills: [StatusReader.Backfill]
   /// Why the brokers' part is missing; nil when it is there.
   var brokerError: String?
 
@@ -48,7 +50,7 @@ struct WorkerStatus: Encodable {
     var status = WorkerStatus(
       positions: try reader.positions(), views: try reader.views(maxAgeSeconds: maxAgeSeconds),
       coordinator: try reader.coordinator(), deadLetters: try reader.deadLetters(),
-      retention: try reader.retention(rawDays: settings.retention.rawDays))
+      retention: try reader.retention(rawDays: settings.retention.rawDays), backfills: try reader.backfills())
     do throws(KafkaError) {
       try status.addEnds(settings)
     } catch {
@@ -97,6 +99,7 @@ enum StatusText {
     }
     text += "\nDead letters that wait\n" + deadLetters(status.deadLetters)
     text += "\nRaw rows: \(retention(status.retention))\n"
+    if !status.backfills.isEmpty { text += "\nBackfills that are not done\n" + backfills(status.backfills) }
     return text
   }
 
@@ -144,6 +147,15 @@ enum StatusText {
     var table = TextTable(.text("reason"), .number("records"), .number("last 24 h"))
     for each in letters {
       table.add(each.reason, NumberText.grouped(each.unresolved), NumberText.grouped(each.last24Hours))
+    }
+    return table.rendered(width: Console.width)
+  }
+
+  static func backfills(_ backfills: [StatusReader.Backfill]) -> String {
+    var table = TextTable(.text("job"), .text("started"), .number("records"), .number("to go"))
+    for each in backfills {
+      table.add(
+        each.job, each.startedAt, NumberText.grouped(each.records), NumberText.grouped(each.remaining))
     }
     return table.rendered(width: Console.width)
   }
