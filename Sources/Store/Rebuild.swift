@@ -50,13 +50,14 @@ public struct Rebuild {
       guard dropped.isEmpty else { throw RebuildRefused(droppedDays: dropped.map(\.name)) }
     }
     var others: [RollupDay] = []
+    var daysDiffer = false
     for day in all {
       guard let part = range.part(of: day), !day.isDropped else {
         others.append(day)
         continue
       }
       do {
-        try rebuild(day, part, &report)
+        if try rebuild(day, part, &report) { daysDiffer = true }
         report.days += 1
       } catch let refused as RebuildRefused {
         guard wanted == .all else { throw refused }
@@ -64,27 +65,29 @@ public struct Rebuild {
       }
     }
     report.droppedDays = others.filter { range.part(of: $0) != nil }.map(\.name)
-    try rebuildTotals(others, &report)
+    try rebuildTotals(others, isDoubtful: isDryRun && daysDiffer, &report)
     return report
   }
 
   // MARK: Days
 
-  private func rebuild(_ day: RollupDay, _ part: HourRange, _ report: inout RebuildReport) throws {
+  /// Returns whether the day rollups differed, from which the totals follow.
+  private func rebuild(_ day: RollupDay, _ part: HourRange, _ report: inout RebuildReport) throws -> Bool {
     for hour in try hoursToCompare(day, part) {
       try step(
         "the hour rollups of \(day.name)", day, hour, lock: "chat_telemetry_rollups",
         compare: [days.againstRawRows(wholeDay: false)], write: [sql.hours], &report)
     }
     let whole = HourRange(low: day.low, high: day.high)
-    try step(
+    let differences = try step(
       "the day rollups of \(day.name)", day, whole, lock: "chat_telemetry_fold_state",
       compare: [days.daysAgainstRawRows, days.sketchesAgainstRawRows], write: [sql.dayRows, sql.daySketches],
       &report)
-    guard day.hasWindows else { return }
+    guard day.hasWindows else { return differences > 0 }
     try step(
       "the windows of \(day.name)", day, whole, lock: "chat_telemetry_fold_state",
       compare: [windows.againstRawRows], write: [sql.windowMinutes, sql.windowSums], &report)
+    return differences > 0
   }
 
   /// Of a day that is not large those that differ: one look at it costs less than one at each hour.
@@ -100,11 +103,12 @@ public struct Rebuild {
     }
   }
 
-  /// Compares, and writes where something differs. The marks of a dropped day are read again each time.
+  /// Compares, and writes where something differs; returns how many differences there were. The marks of a dropped day are read again each time.
+  @discardableResult
   private func step(
     _ what: String, _ day: RollupDay?, _ range: HourRange, lock: String, compare: [String], write: [String],
     _ report: inout RebuildReport
-  ) throws {
+  ) throws -> Int64 {
     let refused = RebuildRefused(droppedDays: day.map { [$0.name] } ?? [])
     var count: Int64 = 0
     try inspection.inSnapshot {
@@ -117,7 +121,7 @@ public struct Rebuild {
       }
     }
     report.differenceCount += count
-    guard count > 0, !isDryRun else { return }
+    guard count > 0, !isDryRun else { return count }
     try inspection.inTransaction(lock: lock) {
       if let day, try inspection.marks(of: day) != nil { throw refused }
       for statement in write {
@@ -125,27 +129,30 @@ public struct Rebuild {
       }
     }
     report.rebuiltParts += 1
+    return count
   }
 
   // MARK: Totals
 
   /// Totals and sketches follow from the day rollups of all days, so all of these must be right: those that were not
   /// rebuilt are compared with their hours.
-  private func rebuildTotals(_ others: [RollupDay], _ report: inout RebuildReport) throws {
+  private func rebuildTotals(
+    _ others: [RollupDay], isDoubtful: Bool, _ report: inout RebuildReport
+  ) throws {
     let all = HourRange(low: 0, high: 0)
     try step(
       "the windows", nil, all, lock: "chat_telemetry_fold_state", compare: [windows.againstParts],
       write: [sql.windowSums], &report)
-    let doubtful = try others.filter { try isDoubtful($0) }
+    let doubtful = try others.filter { try contradictsItself($0) }
     guard doubtful.isEmpty else {
       report.notRebuilt.append(
         "totals and sketches, for the rollups of \(doubtful.map(\.name).joined(separator: ", ")) contradict each other"
           + (doubtful.contains { !$0.isDropped } ? ": rebuild those days too" : ""))
       return
     }
-    guard !isDryRun || report.differenceCount == 0 else {
+    guard !isDoubtful else {
       report.notRebuilt.append(
-        "totals and sketches were not compared: they follow from the rollups that differ")
+        "totals and sketches were not compared: they follow from the day rollups, which differ")
       return
     }
     let hasAllRawRows = try inspection.hasAllRawRows()
@@ -160,7 +167,7 @@ public struct Rebuild {
       write: [make.totals, make.sketches, make.foldState], &report)
   }
 
-  private func isDoubtful(_ day: RollupDay) throws -> Bool {
+  private func contradictsItself(_ day: RollupDay) throws -> Bool {
     let whole = HourRange(low: day.low, high: day.high)
     return try inspection.inSnapshot {
       let marks = try inspection.marks(of: day)
