@@ -190,6 +190,8 @@ final class IngestLoop {
   /// must go on.
   private func waitForWriter() throws {
     let nowMs = SteadyClock.nowMs()
+    // The writer need not do it then.
+    if fullSinceMs == nil { batch.events.sortRows() }
     let since = fullSinceMs ?? nowMs
     fullSinceMs = since
     guard nowMs - since >= Self.pauseAfterMs else {

@@ -3,7 +3,7 @@ extension EventBatch {
   ///
   /// Fast where the rows are in order already, as events mostly are; otherwise the offsets in time and the indices
   /// are packed into single numbers and sorted by radix, and equal times are then ordered by id.
-  public func sortedOrder() -> [Int] {
+  func rowsByKey() -> [Int] {
     if isInOrder() { return Array(0..<count) }
     var earliest = Int64.max
     var latest = Int64.min

@@ -46,6 +46,8 @@ public final class EventBatch {
   @exclusivity(unchecked) private var rowRanges = ContiguousArray<ByteRange>()
   @exclusivity(unchecked) private var records = ContiguousArray<SourceRecord>()
   @exclusivity(unchecked) private var keys: EventKeySet
+  /// The rows in the order of their keys, once ``sortRows()`` has found it.
+  private var order: [Int] = []
   private var deadLetterBytes = 0
   /// The day that the last row touched: most rows touch the same.
   private var lastDay: Int32?
@@ -160,6 +162,7 @@ public final class EventBatch {
     rowRanges.removeAll(keepingCapacity: true)
     records.removeAll(keepingCapacity: true)
     keys.removeAll(keepingCapacity: true)
+    order = []
     deadLetterBytes = 0
     lastDay = nil
   }
@@ -176,6 +179,14 @@ public final class EventBatch {
     let range = rowRanges[row]
     return rows.slice(range.offset, range.count)
   }
+
+  /// Works out ``sortedOrder()`` ahead of whoever asks for it, for one who has the time.
+  public func sortRows() {
+    if order.count != count { order = rowsByKey() }
+  }
+
+  /// The rows' indices in the order of the raw table's key.
+  public func sortedOrder() -> [Int] { order.count == count ? order : rowsByKey() }
 
   /// What the rollups know of the row's event, but for its domain and model.
   public func facts(_ row: Int) -> EventFacts { events[row].facts }

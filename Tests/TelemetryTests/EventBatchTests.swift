@@ -163,6 +163,11 @@ import Testing
       return (time: key.createdAt, uuid: hex(key.idHigh) + hex(key.idLow), row: row)
     }.sorted { ($0.time, $0.uuid) < ($1.time, $1.uuid) }
     #expect(batch.sortedOrder() == truth.map(\.row))
+    batch.sortRows()
+    #expect(batch.sortedOrder() == truth.map(\.row), "worked out ahead")
+    // A row more, and what was worked out ahead no longer holds.
+    batch.take(SampleEvent(.min, id: 0))
+    #expect(batch.sortedOrder() == [2000] + truth.map(\.row))
   }
 
   @Test("Sorting copes with none and one")
