@@ -12,6 +12,8 @@ struct BatchLimits: Equatable, Sendable {
 
   /// Milliseconds that a batch may age while more records than it holds wait on the brokers.
   static let longestBacklogAgeMs: Int64 = 2_000
+  /// A backlog is at least this part of a full batch.
+  static let backlogShare = 4
   /// Days that one transaction may touch.
   static let maxDays = 64
 
@@ -35,8 +37,11 @@ struct BatchLimits: Equatable, Sendable {
     if isFull(events: events, bytes: bytes) { return .handOver }
     if ageMs < flushMs { return .wait(ms: flushMs - ageMs) }
     let longest = max(flushMs, Self.longestBacklogAgeMs)
-    // Under a backlog the next records are here at once, and no event is fresh any more.
-    if ageMs < longest && recordsBehind() > events { return .wait(ms: min(longest - ageMs, flushMs)) }
+    // Under a backlog the next records are here at once, and no event is fresh any more. A few records behind are none:
+    // at the live edge some always are, and waiting for them would cost the freshness of all.
+    if ageMs < longest && recordsBehind() > max(events, self.events / Self.backlogShare) {
+      return .wait(ms: min(longest - ageMs, flushMs))
+    }
     return .handOver
   }
 }

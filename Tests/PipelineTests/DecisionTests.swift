@@ -40,6 +40,9 @@ struct BatchLimitsTests {
     #expect(decide(events: 50, ageMs: 300, behind: 50) == .handOver)
     #expect(decide(events: 50, ageMs: 2_000, behind: 9_999) == .handOver)
     #expect(decide(events: 100, ageMs: 0, behind: 9_999) == .handOver)
+    // Fewer than a quarter of a full batch are the live edge, however small the batch.
+    #expect(decide(events: 5, ageMs: 300, behind: 25) == .handOver)
+    #expect(decide(events: 5, ageMs: 300, behind: 26) == .wait(ms: 200))
   }
 }
 

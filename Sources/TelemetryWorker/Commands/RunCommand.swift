@@ -9,7 +9,7 @@ struct RunCommand: AsyncParsableCommand {
       commits what is in hand and leaves the group, a second one ends at once.
 
       Example:
-        telemetry-worker run --config config/worker.yaml --set ingest.flush_ms=100
+        telemetry-worker run --config config/worker.yaml --set ingest.flush_ms=50
 
       \(SettingKey.reference)
       """)

@@ -33,7 +33,7 @@ struct SettingsOptions: ParsableArguments {
   @Option(
     name: .customLong("set"), parsing: .unconditionalSingleValue,
     help: ArgumentHelp(
-      "Set any setting that is no secret, as ingest.flush_ms=100. Repeatable.", valueName: "key=value"))
+      "Set any setting that is no secret, as ingest.flush_ms=50. Repeatable.", valueName: "key=value"))
   var assignments: [String] = []
 
   /// The settings from these options, the environment and the file.

@@ -40,7 +40,7 @@ struct Settings: Equatable, Sendable {
     /// Bytes of encoded rows.
     var batchBytes = 48 << 20
     /// Milliseconds an event waits for company at the live edge.
-    var flushMs = 200
+    var flushMs = 100
     var maxFutureSeconds = 3_600
     var maxAgeDays = 1_100
     var dropFields: [String] = []
