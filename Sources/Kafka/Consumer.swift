@@ -27,14 +27,14 @@ public final class Consumer {
   public let waker: ConsumerWaker
 
   /// Bounds for a worker of some 200 MB, all of which the user's properties may change: at most 16 MiB of
-  /// fetched records wait, and one response brings at most 4 MiB, which may be compressed. A small share for each
+  /// fetched records wait, and one response brings at most 8 MiB, which may be compressed. A small share for each
   /// partition keeps the partitions of a backlog near each other in time: repeats are then recognised from memory, and
   /// the keys go to neighbouring pages.
   static let defaults = [
     "queued.max.messages.kbytes": "16384",
     "queued.min.messages": "20000",
-    "fetch.max.bytes": "4194304",
-    "fetch.message.max.bytes": "131072",
+    "fetch.max.bytes": "8388608",
+    "fetch.message.max.bytes": "524288",
     // Milliseconds that a broker may hold back an answer without records.
     "fetch.wait.max.ms": "100",
   ].merging(Client.hasFetchQueueBackoff ? ["fetch.queue.backoff.ms": "20"] : [:]) { $1 }
