@@ -76,7 +76,9 @@ public struct BackfillJobs {
         Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
         IngestTransaction.timeouts,
         insertJob(job), insertPartitions(job.name, sorted),
-        insertPositions(job.group, sorted, clusterID: clusterID),
+        Positions.insertStatement(
+          schema, group: job.group, sorted.map { ($0.name, $0.start) }, clusterID: clusterID,
+          keepingPresent: false),
         Statement("COMMIT", operation: "commit the backfill \(job.name)"),
       ])
     } catch {
@@ -151,22 +153,6 @@ public struct BackfillJobs {
       """, parameters, operation: "enter the partitions of the backfill \(job)")
   }
 
-  private func insertPositions(
-    _ group: String, _ partitions: [BackfillPartition], clusterID: String?
-  ) -> Statement {
-    var parameters = Parameters()
-    parameters.append(group)
-    parameters.append(clusterID)
-    parameters.appendNames(partitions.map(\.name))
-    parameters.array(of: .int8, count: partitions.count)
-    for each in partitions { parameters.element(each.start) }
-    return Statement(
-      """
-      INSERT INTO \(schema.offsetsTable) (consumer_group, cluster_id, topic, partition, next_offset, start_offset)
-      SELECT $1, $2, u.topic, u.partition, u.start, u.start FROM unnest($3, $4, $5) AS u (topic, partition, start)
-      """, parameters, operation: "enter the positions of \(group)")
-  }
-
   private static func text(_ time: String) -> String {
     "to_char(\(time) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
   }
@@ -206,15 +192,5 @@ extension BackfillClaim {
       FROM unnest($2, $3, $4, $5, $6, $7, $8, $9) AS u (topic, partition, \(names))
       WHERE p.job = $1 AND p.topic = u.topic AND p.partition = u.partition
       """, parameters, operation: "count the records of the backfill \(job)")
-  }
-}
-
-extension Parameters {
-  /// Two arrays: the topics and the partitions.
-  mutating func appendNames(_ names: [TopicPartitionName]) {
-    array(of: .text, count: names.count)
-    for name in names { element(name.topic) }
-    array(of: .int4, count: names.count)
-    for name in names { element(name.partition) }
   }
 }

@@ -45,7 +45,10 @@ extension Positions {
       guard moved.isEmpty else { throw PositionsMoved(partitions: moved) }
       let known = try connection.pipeline([
         update(sorted.filter { $0.from != nil }, clusterID),
-        insert(sorted.filter { $0.from == nil }, clusterID),
+        // Finds out about a row that a worker inserts at the same time by inserting less.
+        Self.insertStatement(
+          schema, group: group, sorted.filter { $0.from == nil }.map { ($0.partition, $0.to) },
+          clusterID: clusterID, keepingPresent: true),
       ])
       let missing = sorted.count - known.reduce(0) { $0 + $1.affected }
       guard missing == 0 else {
@@ -78,36 +81,19 @@ extension Positions {
 
   /// The time of the last record goes: it is no longer of the record before the position.
   private func update(_ changes: [PositionChange], _ clusterID: String?) -> Statement {
-    Statement(
+    var parameters = Parameters()
+    parameters.append(group)
+    parameters.append(clusterID)
+    parameters.appendNames(changes.map(\.partition))
+    parameters.array(of: .int8, count: changes.count)
+    for change in changes { parameters.element(change.to) }
+    return Statement(
       """
       UPDATE \(schema.offsetsTable) AS o SET next_offset = u.next_offset,
         start_offset = least(o.start_offset, u.next_offset), cluster_id = coalesce($2, o.cluster_id),
         last_record_at = NULL, updated_at = now()
       FROM unnest($3, $4, $5) AS u (topic, partition, next_offset)
       WHERE o.consumer_group = $1 AND o.topic = u.topic AND o.partition = u.partition
-      """, parameters(changes, clusterID), operation: "set the positions")
-  }
-
-  /// Finds out about a row that a worker inserts at the same time by inserting less.
-  private func insert(_ changes: [PositionChange], _ clusterID: String?) -> Statement {
-    Statement(
-      """
-      INSERT INTO \(schema.offsetsTable) (consumer_group, cluster_id, topic, partition, next_offset, start_offset)
-      SELECT $1, $2, u.topic, u.partition, u.start, u.start FROM unnest($3, $4, $5) AS u (topic, partition, start)
-      ON CONFLICT (consumer_group, topic, partition) DO NOTHING
-      """, parameters(changes, clusterID), operation: "insert positions")
-  }
-
-  private func parameters(_ changes: [PositionChange], _ clusterID: String?) -> Parameters {
-    var parameters = Parameters()
-    parameters.append(group)
-    parameters.append(clusterID)
-    parameters.array(of: .text, count: changes.count)
-    for change in changes { parameters.element(change.partition.topic) }
-    parameters.array(of: .int4, count: changes.count)
-    for change in changes { parameters.element(change.partition.partition) }
-    parameters.array(of: .int8, count: changes.count)
-    for change in changes { parameters.element(change.to) }
-    return parameters
+      """, parameters, operation: "set the positions")
   }
 }

@@ -78,20 +78,32 @@ public struct Positions {
   /// Inserts the positions from which partitions start; a row that is there already stays as it is.
   public func insertStarts(_ starts: [TopicPartitionName: Int64], clusterID: String?) throws(PostgresError) {
     let sorted = starts.sorted { ($0.key.topic, $0.key.partition) < ($1.key.topic, $1.key.partition) }
+    try connection.pipeline([
+      Self.insertStatement(
+        schema, group: group, sorted.map { ($0.key, $0.value) }, clusterID: clusterID, keepingPresent: true)
+    ])
+  }
+
+  /// Inserts rows whose position is their first one.
+  ///
+  /// - Parameters:
+  ///   - starts: In the order of their partitions.
+  ///   - keepingPresent: Whether a row that is there already stays as it is; otherwise it is a unique violation.
+  static func insertStatement(
+    _ schema: Schema, group: String, _ starts: [(partition: TopicPartitionName, offset: Int64)],
+    clusterID: String?, keepingPresent: Bool
+  ) -> Statement {
     var parameters = Parameters()
     parameters.append(group)
     parameters.append(clusterID)
-    parameters.array(of: .text, count: sorted.count)
-    for start in sorted { parameters.element(start.key.topic) }
-    parameters.array(of: .int4, count: sorted.count)
-    for start in sorted { parameters.element(start.key.partition) }
-    parameters.array(of: .int8, count: sorted.count)
-    for start in sorted { parameters.element(start.value) }
-    try connection.query(
+    parameters.appendNames(starts.map(\.partition))
+    parameters.array(of: .int8, count: starts.count)
+    for start in starts { parameters.element(start.offset) }
+    return Statement(
       """
       INSERT INTO \(schema.offsetsTable) (consumer_group, cluster_id, topic, partition, next_offset, start_offset)
       SELECT $1, $2, u.topic, u.partition, u.start, u.start FROM unnest($3, $4, $5) AS u (topic, partition, start)
-      ON CONFLICT (consumer_group, topic, partition) DO NOTHING
+      \(keepingPresent ? "ON CONFLICT (consumer_group, topic, partition) DO NOTHING" : "")
       """, parameters, operation: "insert the first positions")
   }
 
@@ -99,10 +111,7 @@ public struct Positions {
   static func lockStatement(_ schema: Schema, group: String, _ advances: [PositionAdvance]) -> Statement {
     var parameters = Parameters()
     parameters.append(group)
-    parameters.array(of: .text, count: advances.count)
-    for advance in advances { parameters.element(advance.partition.topic) }
-    parameters.array(of: .int4, count: advances.count)
-    for advance in advances { parameters.element(advance.partition.partition) }
+    parameters.appendNames(advances.map(\.partition))
     return Statement(
       """
       SELECT o.topic, o.partition, o.next_offset FROM \(schema.offsetsTable) AS o
@@ -117,10 +126,7 @@ public struct Positions {
   static func advanceStatement(_ schema: Schema, group: String, _ advances: [PositionAdvance]) -> Statement {
     var parameters = Parameters()
     parameters.append(group)
-    parameters.array(of: .text, count: advances.count)
-    for advance in advances { parameters.element(advance.partition.topic) }
-    parameters.array(of: .int4, count: advances.count)
-    for advance in advances { parameters.element(advance.partition.partition) }
+    parameters.appendNames(advances.map(\.partition))
     parameters.array(of: .int8, count: advances.count)
     for advance in advances { parameters.element(advance.to) }
     parameters.array(of: .timestamptz, count: advances.count)
@@ -138,6 +144,14 @@ public struct Positions {
 }
 
 extension Parameters {
+  /// Two arrays: the topics and the partitions.
+  mutating func appendNames(_ names: [TopicPartitionName]) {
+    array(of: .text, count: names.count)
+    for name in names { element(name.topic) }
+    array(of: .int4, count: names.count)
+    for name in names { element(name.partition) }
+  }
+
   /// A timestamp in milliseconds since the Unix epoch that a record's producer chose; null where `timestamptz`, which
   /// ends with the year 294276, cannot hold it.
   mutating func element(recordTimestampMs value: Int64?) {
