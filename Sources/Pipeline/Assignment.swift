@@ -106,6 +106,12 @@ struct Assignment {
     }
   }
 
+  /// The partitions that these moves are not of, in their order.
+  func others(than advances: [PositionAdvance]) -> [TopicPartitionName] {
+    let moved = Set(advances.map(\.partition))
+    return progress.map(\.partition.name).filter { !moved.contains($0) }
+  }
+
   mutating func acknowledge(_ advances: [PositionAdvance]) {
     for advance in advances {
       guard let place = places[advance.partition.topic]?[advance.partition.partition] else { continue }

@@ -60,7 +60,8 @@ actor BatchWriter {
     case abandoned
   }
 
-  /// Writes a batch. Tries again for as long as the environment is at fault.
+  /// Writes a part of a batch. Tries again for as long as the environment is at fault; but earlier parts, which are not
+  /// in memory any more, are not written again.
   /// - Throws: `SchemaRefusesRows`, `BackfillTakenOver`; as every call on the first connection, `SchemaNotMigrated` and `MigrationError`.
   func write(_ batch: IngestBatch) async throws -> Outcome {
     var attempted: BatchSummary?
@@ -69,7 +70,7 @@ actor BatchWriter {
       // Before the positions move. Those that the transaction finds come before its COMMIT.
       try copy(batch.events.deadLetters)
       return try store.write(
-        batch.events, advances: batch.advances, nowMicros: WallClock.now(), beforeCommit: copy)
+        batch.events, batch.part, nowMicros: WallClock.now(), beforeCommit: copy)
     }
     finishCopies(outcome)
     // A COMMIT whose reply was lost: what it stored is counted all the same.
@@ -79,6 +80,11 @@ actor BatchWriter {
     // other way round: start afresh.
     if case .fenced = outcome { store = nil }
     return .written(outcome)
+  }
+
+  /// Rolls back a batch whose other parts will not come.
+  func giveUp() {
+    do throws(PostgresError) { try store?.giveUp() } catch { store = nil }
   }
 
   /// The stored positions of topics; nil when cancelled.
@@ -107,13 +113,15 @@ actor BatchWriter {
     health.report(Self.deadLetterTopicCondition, .ok)
   }
 
-  /// A batch that is done, or given up, makes nobody wait for its dead letters any more. Records that are needed come
+  /// A batch that is done, or given up, makes nobody wait for its dead letters any more. Records that are read again come
   /// again, and what was copied of them is not copied again.
   private func finishCopies(_ outcome: WriteOutcome?) {
     guard let deadLetters else { return }
     health.report(Self.deadLetterTopicCondition, .ok)
-    if case .recordsNeeded? = outcome { return }
-    deadLetters.forget()
+    switch outcome {
+    case .recordsNeeded, .partsLost, .appended: return
+    case .committed, .alreadyCommitted, .fenced, nil: deadLetters.forget()
+    }
   }
 
   private static let deadLetterTopicCondition = "dead_letters.topic"

@@ -1,14 +1,19 @@
 import Store
 import Telemetry
 
-/// Everything that goes to the database in one transaction: decoded events, dead letters and how far the positions move.
+/// What goes to the database at once: decoded events, dead letters and how far the positions move. A batch, which is one
+/// transaction, is one of these or, under a backlog, several: its parts.
 ///
 /// `@unchecked Sendable`: it is handed over whole. The loop that fills it does not touch it again before the writer
 /// has sent it back, and there is one of each.
 final class IngestBatch: @unchecked Sendable {
   let events: EventBatch
   /// Set at the hand-over.
-  var advances: [PositionAdvance] = []
+  var part = BatchPart(advances: [])
+  /// The whole batch, if this is its last part. Set at the hand-over.
+  var progress = BatchProgress(sinceMs: 0)
+  /// Days that the rows may touch, at the most.
+  var maxDays = BatchLimits.maxDays
   /// Which assignment it belongs to: what was read under an earlier one is void.
   var assignment = 0
   /// What was counted of each partition, by its index in the batch.
@@ -43,20 +48,23 @@ final class IngestBatch: @unchecked Sendable {
     }
   }
 
-  /// Tells each move what it passes that is neither a row nor a dead letter.
-  func completeAdvances() {
-    for index in advances.indices {
-      guard let place = events.partitions.firstIndex(of: advances[index].partition), place < counts.count
-      else { continue }
-      advances[index].passed.skipped = counts[place].skipped
-      advances[index].passed.repeated = counts[place].repeated
-      advances[index].passed.outOfRange = counts[place].outOfRange
+  /// The moves, each with what it passes that is neither a row nor a dead letter.
+  func completed(_ moves: [PositionAdvance]) -> [PositionAdvance] {
+    moves.map { move in
+      guard let place = events.partitions.firstIndex(of: move.partition), place < counts.count
+      else { return move }
+      var move = move
+      move.passed.skipped = counts[place].skipped
+      move.passed.repeated = counts[place].repeated
+      move.passed.outOfRange = counts[place].outOfRange
+      return move
     }
   }
 
   func removeAll() {
     events.removeAll()
-    advances = []
+    part.advances = []
+    progress = BatchProgress(sinceMs: 0)
     counts = []
     records = 0
   }

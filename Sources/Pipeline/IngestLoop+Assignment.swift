@@ -166,8 +166,8 @@ extension IngestLoop {
   private func writeWhatIsInHand(deadlineMs: Int64) throws {
     while SteadyClock.nowMs() < deadlineMs {
       if inFlight == nil {
-        guard assignment.hasMoved else { return }
-        handOver()
+        guard assignment.hasMoved || begun != nil else { return }
+        handOver(ending: true)
       }
       mailbox.wait(upTo: .milliseconds(max(1, deadlineMs - SteadyClock.nowMs())))
       for message in mailbox.takeAll() { try handle(message) }

@@ -29,28 +29,35 @@ final class IngestLoop {
   let ends: PartitionEnds
   /// Nil for a live worker.
   let replay: ReplayPart?
-  private let limits: BatchLimits
+  let limits: BatchLimits
 
-  private var intake: RecordIntake
-  private(set) var batch = IngestBatch()
-  private var spare: IngestBatch? = IngestBatch()
-  /// When the current batch got its first record or position move.
-  private var batchSinceMs: Int64?
+  var intake: RecordIntake
+  /// The part that is being filled.
+  var batch = IngestBatch()
+  var spare: IngestBatch? = IngestBatch()
+  /// When the part being filled got its first record or position move, or the one before it was written.
+  var batchSinceMs: Int64?
+  /// The batch that the part being filled belongs to, if others have been handed over before it.
+  var begun: BatchProgress?
   var inFlight: Task<Void, Never>?
-  /// What the batch with the writer holds; nothing while there is none.
-  private var inFlightSize = (events: 0, bytes: 0)
+  /// What the part with the writer holds; nothing while there is none.
+  var inFlightSize = (events: 0, bytes: 0)
   /// The reading of the positions that is under way.
   var loading: Task<Void, Never>?
+  /// The rolling back of a batch whose other parts will not come.
+  var givingUp: Task<Void, Never>?
+  /// Until then every batch is written in one part, for one in several was lost.
+  var wholeUntilMs: Int64 = 0
 
   var assignment = Assignment()
-  private var isPaused = false
+  var isPaused = false
   /// Partitions that a replay has read to their ends and does not fetch any more.
   var silenced: Set<TopicPartition> = []
-  /// Since when the batch has been full while the writer was busy.
-  private var fullSinceMs: Int64?
-  private var isStopping = false
-  /// Batches, from the current one on, that keep the records' bytes beside the rows.
-  private var batchesWithSources = 0
+  /// Since when the part has been full while the writer was busy.
+  var fullSinceMs: Int64?
+  var isStopping = false
+  /// Parts, from the current one on, that keep the records' bytes beside the rows.
+  var partsWithSources = 0
   private var progressReport: ProgressReport
 
   /// A full batch waits this long for the writer before the partitions are paused: pausing throws fetched records away.
@@ -59,10 +66,6 @@ final class IngestLoop {
   private static let pollsPerRound = 1_000
   /// Nothing wakes a poll when a stop is asked for, or a reading of the positions is due.
   private static let longestPollMs: Int32 = 100
-  /// Once a row needs its record's bytes again, others are likely to.
-  private static let batchesWithSourcesAfterNeed = 1_000
-  /// Bytes by which the last row may exceed the bound of a batch.
-  private static let rowsBeyondBound = 1 << 20
 
   init(
     settings: IngestSettings, observer: Observer, health: HealthState, mailbox: Mailbox<LoopMessage>,
@@ -109,8 +112,10 @@ final class IngestLoop {
 
   // MARK: Polling
 
-  private var isFull: Bool {
-    !intake.held.isEmpty || limits.isFull(events: batch.records, bytes: batch.events.byteCount)
+  var isFull: Bool {
+    !intake.held.isEmpty
+      || limits.isFull(
+        events: batch.records, before: begun?.records ?? 0, bytes: batch.events.byteCount)
   }
 
   /// Takes what has been fetched, or waits for something to happen.
@@ -164,13 +169,13 @@ final class IngestLoop {
 
   private var decision: BatchLimits.Decision {
     limits.decide(
-      events: isFull ? limits.events : batch.records, bytes: batch.events.byteCount,
+      events: batch.records, isFull: isFull,
       ageMs: batchSinceMs.map { SteadyClock.nowMs() - $0 }, writerIsIdle: inFlight == nil,
       recordsBehind: recordsBehind)
   }
 
   /// By what the last fetch said.
-  private func recordsBehind() -> Int64 {
+  func recordsBehind() -> Int64 {
     assignment.progress.reduce(0) { sum, each in
       sum + max(0, min(consumer.cachedWatermarks(of: each.partition)?.high ?? 0, each.end) - each.next)
     }
@@ -226,58 +231,8 @@ final class IngestLoop {
     }
   }
 
-  // MARK: Handing over
-
   private func handOverIfDue() {
     if decision == .handOver { handOver() }
-  }
-
-  /// Sends the current batch to the writer, which must be idle, and goes on with an empty one.
-  func handOver() {
-    assert(inFlight == nil, "one batch at a time is written")
-    let handed = batch
-    handed.advances = assignment.handOver(heldFrom: intake.firstHeld)
-    handed.completeAdvances()
-    handed.assignment = assignment.number
-    batchesWithSources = max(0, batchesWithSources - 1)
-    batch = spare ?? IngestBatch()
-    spare = nil
-    prepareBatch()
-    batchSinceMs = nil
-    inFlightSize = (handed.records, handed.events.byteCount)
-    inFlight = Task { [writer, mailbox, waker = consumer.waker] in
-      let clock = ContinuousClock()
-      let began = clock.now
-      let result: Result<BatchWriter.Outcome, any Error>
-      do { result = .success(try await writer.write(handed)) } catch { result = .failure(error) }
-      mailbox.put(.written(handed, result, seconds: (clock.now - began).inSeconds))
-      waker.wake()
-    }
-    let heldBefore = intake.held.count
-    intake.takeHeld(into: batch, nowMicros: WallClock.now())
-    if intake.held.count < heldBefore { batchSinceMs = SteadyClock.nowMs() }
-    reportBuffer()
-  }
-
-  /// Makes the empty batch ready for records.
-  private func prepareBatch() {
-    batch.events.keepsSources = batchesWithSources > 0
-    // At once: growing on the way would copy, and take twice the memory for a while.
-    batch.events.rows.reserve(limits.bytes + Self.rowsBeyondBound)
-  }
-
-  /// Forgets what was read and not handed over: it will be read again.
-  func discardBatch(why: String) {
-    if batch.records > 0 {
-      observer.emit(IngestEvent.batchDiscarded(records: batch.records, why: why))
-    }
-    batch.removeAll()
-    prepareBatch()
-    intake.dropHeld()
-    batchSinceMs = nil
-    isPaused = false
-    fullSinceMs = nil
-    reportBuffer()
   }
 
   // MARK: Messages
@@ -296,60 +251,5 @@ final class IngestLoop {
       spare = written
       reportBuffer()
     }
-  }
-
-  private func settle(_ written: IngestBatch, _ outcome: BatchWriter.Outcome, seconds: Double) throws {
-    let isCurrent = written.assignment == assignment.number
-    switch outcome {
-    case .written(.committed(let summary)):
-      BatchReport(written, summary, seconds: seconds).emit(to: observer)
-      if let replay { reportPassed(written.advances, replay.job) }
-      if isCurrent { acknowledge(written.advances) }
-    case .written(.alreadyCommitted):
-      if isCurrent { acknowledge(written.advances) }
-    case .written(.fenced):
-      observer.emit(
-        IngestEvent.batchDiscarded(
-          records: written.records, why: "the positions were moved by another worker"))
-      if isCurrent { try reloadPositions(why: "the positions were moved by another worker") }
-    case .written(.recordsNeeded):
-      observer.emit(
-        IngestEvent.batchDiscarded(
-          records: written.records, why: "some become dead letters: they are read again with their bytes"))
-      batchesWithSources = Self.batchesWithSourcesAfterNeed
-      if isCurrent { try reloadPositions(why: "the records are read again from the last batch") }
-    case .abandoned:
-      observer.emit(
-        IngestEvent.batchDiscarded(records: written.records, why: "the database failed and time was up"))
-      if isCurrent && !isStopping { try reloadPositions(why: "a batch was given up") }
-    }
-  }
-
-  private func reportPassed(_ advances: [PositionAdvance], _ job: String) {
-    let records = advances.reduce(0) { $0 + $1.passed.outOfRange }
-    if records > 0 { observer.emit(RefreshEvent.backfillPassed(job: job, outOfRange: records)) }
-  }
-
-  private func acknowledge(_ advances: [PositionAdvance]) {
-    assignment.acknowledge(advances)
-    if let replay { return replay.progress.committed(advances) }
-    let offsets = advances.map {
-      PartitionOffset(
-        TopicPartition(topic: $0.partition.topic, partition: $0.partition.partition), offset: $0.to)
-    }
-    do throws(KafkaError) {
-      // For other tools' sake; the truth is in Postgres.
-      try consumer.commitAsync(offsets)
-    } catch {
-      observer.emit(ConsumerEvent.clientError(code: error.name, message: error.description))
-    }
-  }
-
-  /// Shows what is read and not committed yet.
-  private func reportBuffer() {
-    observer.emit(
-      IngestEvent.buffered(
-        events: inFlightSize.events + batch.records + intake.held.count,
-        bytes: inFlightSize.bytes + batch.events.byteCount))
   }
 }

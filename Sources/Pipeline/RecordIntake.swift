@@ -79,7 +79,7 @@ struct RecordIntake: ~Copyable {
       let facts = try decoder.decode(
         value, at: RecordCoordinates(topic: from.topic, partition: from.partition, offset: from.offset),
         nowMicros: nowMicros, into: &events.rows, repairs: &repairs)
-      if events.wouldExceed(maxDays: BatchLimits.maxDays, for: facts.key.createdAt) {
+      if events.wouldExceed(maxDays: batch.maxDays, for: facts.key.createdAt) {
         events.discard(rowStart: rowStart, source: source)
         return false
       }

@@ -1,9 +1,36 @@
 import Postgres
 import Telemetry
 
-/// What became of a batch.
+/// A part of a batch, and how the batch moves the positions. A batch that is larger than what is kept in memory goes to
+/// the database in parts, within one transaction: the larger a transaction, the fewer rollup rows and deltas are written
+/// for each event.
+public struct BatchPart: Equatable, Sendable {
+  /// How far the batch has moved the partitions with this part, from its beginning; in the order of the partitions, at
+  /// least one in the last part.
+  public var advances: [PositionAdvance]
+  /// Partitions that the parts to come may move too, in order. They are locked with the first part, all in one order.
+  public var others: [TopicPartitionName]
+  public var isFirst: Bool
+  public var isLast: Bool
+
+  public init(
+    advances: [PositionAdvance], others: [TopicPartitionName] = [], isFirst: Bool = true, isLast: Bool = true
+  ) {
+    self.advances = advances
+    self.others = others
+    self.isFirst = isFirst
+    self.isLast = isLast
+  }
+
+  var locks: [TopicPartitionName] { advances.map(\.partition) + others }
+}
+
+/// What became of a part of a batch.
 public enum WriteOutcome: Sendable {
+  /// The last part, and with it the whole batch.
   case committed(BatchSummary)
+  /// The rows are in the table, but the transaction is open: the next part is awaited. Nobody sees them yet.
+  case appended(BatchSummary)
   /// The positions already stand where the batch would move them: an earlier COMMIT, whose reply was lost, did it.
   case alreadyCommitted
   /// The positions are not those that the batch started from: somebody else moved them. Nothing was written.
@@ -11,9 +38,11 @@ public enum WriteOutcome: Sendable {
   /// Some rows become dead letters, and the batch has not kept the records' bytes. Nothing was written; it must be read
   /// again with them.
   case recordsNeeded
+  /// The transaction with the earlier parts has failed. Nothing was written; they must be read again.
+  case partsLost
 }
 
-/// What one committed batch came to. Counts are by the index of the batch's partitions.
+/// What one part of a batch came to. Counts are by the index of its partitions.
 public struct BatchSummary: Sendable {
   public var stored: [Int]
   /// Found among the keys committed lately, or in the table.
@@ -21,13 +50,15 @@ public struct BatchSummary: Sendable {
   /// Dead letters of rows that were decoded, but that the database refused or whose day was dropped.
   public var lateDeadLetters: [DeadLetter]
   /// Rows that the database refused, by SQLSTATE.
-  public var refused: [String: Int]
+  public var refused: [String: Int] = [:]
   /// Times of the stored events, in microseconds since the Unix epoch, ascending.
   public var eventTimes: [Int64]
-  /// Seconds from BEGIN to the end of the raw rows, duplicates found on the way too.
-  public var copySeconds: Double
-  /// Seconds from there to the acknowledged COMMIT.
-  public var commitSeconds: Double
+  /// Rollup rows of hours, domains and models that the batch has come to with this part.
+  public var groups = 0
+  /// Seconds from the beginning to the end of the raw rows, duplicates found on the way too.
+  public var copySeconds = 0.0
+  /// Seconds from there to the end, which is the acknowledged COMMIT for the last part.
+  public var commitSeconds = 0.0
 }
 
 /// Writes batches: raw rows, rollups, deltas, dead letters and positions in one transaction each.
@@ -38,7 +69,10 @@ public final class BatchStore {
   public let connection: Connection
   let schema: Schema
   let group: String
+  private let options: ConnectionOptions
   private let claim: BackfillClaim?
+  /// The transaction that awaits the next part of its batch.
+  private var open: IngestTransaction?
   private var recent: RecentKeys
   /// Days whose partitions are known to be there.
   private var readyDays: Set<Int32> = []
@@ -66,6 +100,7 @@ public final class BatchStore {
     self.connection = connection
     self.schema = schema
     self.group = group
+    self.options = options
     self.claim = claim
     // What is replayed is mostly stored.
     repeatsAbound = claim != nil
@@ -75,38 +110,93 @@ public final class BatchStore {
     connection.onStall = { holder.look(blocking: $0) }
   }
 
-  /// Writes one batch, or finds that it must not be written.
-  ///
-  /// - Parameters:
-  ///   - advances: In the order of their partitions; at least one.
-  ///   - nowMicros: Now, in microseconds since the Unix epoch: decides which days are made ahead.
-  ///   - beforeCommit: Called within the transaction with the dead letters that it found, before anything that others
-  ///     wait for is locked. When it throws, nothing is written.
-  /// - Throws: `PostgresError` when nothing was committed as far as is known, `SchemaRefusesRows`, `BackfillTakenOver`,
-  ///   and what `beforeCommit` throws.
+  /// Writes a batch that is in one part, or finds that it must not be written.
   public func write(
     _ batch: EventBatch, advances: [PositionAdvance], nowMicros: Int64,
     beforeCommit: (_ late: [DeadLetter]) throws -> Void = { _ in }
   ) throws -> WriteOutcome {
+    try write(batch, BatchPart(advances: advances), nowMicros: nowMicros, beforeCommit: beforeCommit)
+  }
+
+  /// Writes a part of a batch, or finds that the batch must not be written. A first part gives up the batch before, if
+  /// that awaits more.
+  ///
+  /// - Parameters:
+  ///   - nowMicros: Now, in microseconds since the Unix epoch: decides which days are made ahead.
+  ///   - beforeCommit: Called within the transaction with the dead letters that it found, before anything that others
+  ///     wait for is locked. When it throws, nothing is written.
+  /// - Throws: `PostgresError` when nothing was committed as far as is known, `SchemaRefusesRows`, `BackfillTakenOver`,
+  ///   and what `beforeCommit` throws. The batch is then to be written again from its first part, or, to learn what
+  ///   became of it, the same part once more.
+  public func write(
+    _ batch: EventBatch, _ part: BatchPart, nowMicros: Int64,
+    beforeCommit: (_ late: [DeadLetter]) throws -> Void = { _ in }
+  ) throws -> WriteOutcome {
     lastAttempt = nil
     do {
+      if part.isFirst { try giveUp() } else if open == nil { return try outcome(ofLost: part) }
       try ensureDays(batch.days, nowMicros: nowMicros)
-      let transaction = IngestTransaction(
-        connection: connection, schema: schema, group: group, batch: batch, advances: advances,
-        nowMicros: nowMicros, claim: claim)
+      let transaction =
+        open
+        ?? IngestTransaction(
+          connection: connection, schema: schema, group: group, nowMicros: nowMicros, claim: claim)
       var rows = RecentSplit(batch, recent)
-      let outcome = try transaction.run(&rows, probeFirst: repeatsAbound) { summary in
+      let outcome = try transaction.write(&rows, part, probeFirst: repeatsAbound) { summary in
         try beforeCommit(summary.lateDeadLetters)
         lastAttempt = summary
       }
-      if case .committed = outcome { remember(rows) }
+      finish(part, outcome, rows, transaction)
       return outcome
     } catch {
       readyDays = []
+      forgetOpen()
       if connection.isUsable && connection.isInTransaction {
         _ = try? connection.execute("ROLLBACK", operation: "roll back")
       }
       throw error
+    }
+  }
+
+  /// Rolls back a batch that awaits more parts, if there is one.
+  public func giveUp() throws(PostgresError) {
+    guard open != nil else { return }
+    forgetOpen()
+    try connection.execute("ROLLBACK", operation: "roll back a batch that was given up")
+  }
+
+  private func finish(
+    _ part: BatchPart, _ outcome: WriteOutcome, _ rows: RecentSplit, _ transaction: IngestTransaction
+  ) {
+    switch outcome {
+    case .appended:
+      open = transaction
+      remember(rows)
+    case .committed:
+      open = nil
+      remember(rows)
+    case .alreadyCommitted, .fenced, .recordsNeeded, .partsLost: forgetOpen()
+    }
+  }
+
+  /// The keys of the parts that are not committed go with them.
+  private func forgetOpen() {
+    guard open != nil else { return }
+    open = nil
+    recent.removeAll()
+  }
+
+  /// Whether the transaction with the earlier parts was committed after all. Waits for its backend, which may be at it.
+  private func outcome(ofLost part: BatchPart) throws(PostgresError) -> WriteOutcome {
+    let results = try connection.pipeline([
+      Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
+      IngestTransaction.timeouts,
+      Positions.lockStatement(schema, group: group, part.locks),
+      Statement("ROLLBACK", operation: "roll back"),
+    ])
+    switch PositionFence(part.advances, stored: Positions.locked(results[2])) {
+    case .asExpected: return .partsLost
+    case .alreadyMoved: return .alreadyCommitted
+    case .movedByOthers: return .fenced
     }
   }
 
@@ -117,12 +207,14 @@ public final class BatchStore {
     repeatsAbound = rows.inTable.count * 100 > looked * Self.probePercent
   }
 
-  /// Makes the partitions that the batch needs, and tomorrow's, in a short transaction of its own.
+  /// Makes the partitions that the batch needs, and tomorrow's, in a short transaction of its own: over a connection of
+  /// its own while a batch awaits more parts.
   func ensureDays(_ days: [Int32], nowMicros: Int64) throws(PostgresError) {
     let tomorrow = UTCBucket.day(ofMicros: nowMicros) + 1
     let missing = Set(days + [tomorrow]).subtracting(readyDays).sorted()
     guard !missing.isEmpty else { return }
-    try connection.pipeline([
+    let free = open == nil ? connection : try Connection(options)
+    try free.pipeline([
       Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
       IngestTransaction.timeouts,
       ensureDaysStatement(missing),
@@ -139,26 +231,6 @@ public final class BatchStore {
     return Statement(
       "SELECT \(schema.table("chat_telemetry_ensure_days"))($1)", parameters,
       operation: "make the partitions of days")
-  }
-}
-
-/// A batch's rows as they are told apart on their way into the table.
-struct RecentSplit {
-  let batch: EventBatch
-  /// In the order of their keys; not among the keys committed lately.
-  var candidates: [Int] = []
-  /// Committed lately by this worker.
-  var recent: [Int] = []
-  var stored: [Int] = []
-  /// Found in the table.
-  var inTable: [Int] = []
-
-  init(_ batch: EventBatch, _ keys: borrowing RecentKeys) {
-    self.batch = batch
-    candidates.reserveCapacity(batch.count)
-    for row in batch.sortedOrder() {
-      if keys.contains(batch.key(row)) { recent.append(row) } else { candidates.append(row) }
-    }
   }
 }
 

@@ -1,16 +1,41 @@
 import Postgres
 import Telemetry
 
-/// The one transaction of a batch, from the fence to the COMMIT.
-struct IngestTransaction {
+/// The one transaction of a batch, from the fence to the COMMIT. Its rows come in parts: in one, mostly, and in several
+/// where a batch is larger than what is kept in memory.
+///
+/// The rows of each part go into the table at once; rollups, deltas and positions change at the end.
+final class IngestTransaction {
   let connection: Connection
   let schema: Schema
   let group: String
-  let batch: EventBatch
-  let advances: [PositionAdvance]
   let nowMicros: Int64
   /// The backfill whose batch this is; nil for a live worker's.
-  var claim: BackfillClaim?
+  private let claim: BackfillClaim?
+
+  /// What the positions table holds, of the partitions that are locked.
+  private var positions: [TopicPartitionName: Int64] = [:]
+  private var isRawTableLocked = false
+  /// The days whose marks were read, and those of them whose raw rows retention has dropped.
+  private var days = DayMarks()
+  private var sums = RollupSums()
+  /// What became of a backfill's records, but for those that the positions pass.
+  private var counts: [TopicPartitionName: BackfillCounts] = [:]
+
+  private struct DayMarks {
+    var read: Set<Int32> = []
+    var dropped: Set<Int32> = []
+  }
+
+  init(
+    connection: Connection, schema: Schema, group: String, nowMicros: Int64, claim: BackfillClaim? = nil
+  ) {
+    self.connection = connection
+    self.schema = schema
+    self.group = group
+    self.nowMicros = nowMicros
+    self.claim = claim
+  }
 
   /// Every transaction says how long it may wait; nothing is left to the session, which may be a pooler's.
   static var timeouts: Statement {
@@ -21,34 +46,35 @@ struct IngestTransaction {
       """, operation: "set the transaction's timeouts")
   }
 
-  /// Writes the rows that are new and moves the positions, or writes nothing. Before the last flight, which ends with
-  /// the COMMIT, it tells what is going to be committed; an error then keeps it from that.
+  /// Writes the rows of a part that are new and, if it is the last one, moves the positions and commits; or writes
+  /// nothing of the whole batch. Before the flight that ends with the COMMIT, and before dead letters are stored, it tells
+  /// what became of the part; an error then keeps it from that.
   /// - Throws: `PostgresError`, `SchemaRefusesRows`, `BackfillTakenOver`, and what `beforeCommit` throws.
-  func run(
-    _ rows: inout RecentSplit, probeFirst: Bool, beforeCommit: (BatchSummary) throws -> Void
+  func write(
+    _ rows: inout RecentSplit, _ part: BatchPart, probeFirst: Bool,
+    beforeCommit: (BatchSummary) throws -> Void
   ) throws -> WriteOutcome {
     let clock = ContinuousClock()
     let began = clock.now
+    let batch = rows.batch
 
-    let opened = try open()
-    switch fence(opened.positions) {
+    try part.isFirst ? open(part, batch) : goOn(batch)
+    switch PositionFence(part.advances, stored: positions) {
     case .asExpected: break
-    case .alreadyMoved:
-      try connection.execute("ROLLBACK", operation: "roll back")
-      return .alreadyCommitted
-    case .movedByOthers:
-      try connection.execute("ROLLBACK", operation: "roll back")
-      return .fenced
+    case .alreadyMoved: return try giveBack(.alreadyCommitted)
+    case .movedByOthers: return try giveBack(.fenced)
     }
 
-    if !batch.keepsSources && !opened.droppedDays.isEmpty { return try giveBack() }
-    var late = takeDropped(opened.droppedDays, &rows)
-    let expected = ExpectedDeltas(batch: batch, rows: rows.candidates, windowFloorMicros: windowFloorMicros)
+    if !batch.keepsSources && !days.dropped.isDisjoint(with: batch.days) {
+      return try giveBack(.recordsNeeded)
+    }
+    var late = rows.takeDropped(days.dropped)
+    let expected = ExpectedGrains(batch: batch, rows: rows.candidates, windowFloorMicros: windowFloorMicros)
     var writer = RawRowWriter(connection: connection, schema: schema, batch: batch)
     do {
       try writer.store(rows.candidates, probeFirst: probeFirst)
     } catch is RecordsNeeded {
-      return try giveBack()
+      return try giveBack(.recordsNeeded)
     }
     rows.stored = writer.stored
     rows.inTable = writer.duplicates
@@ -57,107 +83,107 @@ struct IngestTransaction {
     }
     let copied = clock.now
 
-    let deltas = expected.deltas(stored: rows.stored)
-    try SummaryDeltaCopy(connection: connection, schema: schema, batch: batch).append(deltas)
-    var summary = summary(rows, late)
+    sums.add(expected.grains(stored: rows.stored), of: batch)
+    var summary = rows.summary(late)
     summary.refused = writer.refused.reduce(into: [:]) { $0[$1.error.sqlState?.code ?? "", default: 0] += 1 }
     summary.copySeconds = (copied - began).seconds
+    summary.groups = sums.groupCount
     try beforeCommit(summary)
-    try close(deltas, stored: rows.stored.count, summary)
+    count(summary, of: batch)
+    try part.isLast ? close(part, letters: batch.deadLetters + late) : pause(batch)
     summary.commitSeconds = (clock.now - copied).seconds
-    return .committed(summary)
+    return part.isLast ? .committed(summary) : .appended(summary)
   }
 
-  private func giveBack() throws(PostgresError) -> WriteOutcome {
+  private func giveBack(_ outcome: WriteOutcome) throws(PostgresError) -> WriteOutcome {
     try connection.execute("ROLLBACK", operation: "roll back")
-    return .recordsNeeded
+    return outcome
   }
 
-  // MARK: Opening: fence, locks, marks
-
-  private struct Opened {
-    var positions: [TopicPartitionName: Int64]
-    var droppedDays: Set<Int32>
-  }
+  // MARK: Opening: locks and marks
 
   /// Begins the transaction, locks the positions and, where there are rows, the raw table: before the marks of dropped
   /// days are read, so that retention and ingest see one order. The table only: a day that no row is for may go
   /// meanwhile.
-  private func open() throws -> Opened {
+  private func open(_ part: BatchPart, _ batch: EventBatch) throws {
     var flight = [
       Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
       Self.timeouts,
-      Positions.lockStatement(schema, group: group, advances),
+      Positions.lockStatement(schema, group: group, part.locks),
     ]
     if let claim { flight.append(claim.lockStatement(schema)) }
-    if batch.count > 0 {
-      flight.append(
-        Statement(
-          "LOCK TABLE ONLY \(schema.rawTable) IN ROW EXCLUSIVE MODE", operation: "lock chat_telemetry"))
-      flight.append(droppedDaysStatement)
-      flight.append(Statement("SAVEPOINT raw", operation: "set a savepoint"))
-    }
-    let results = try connection.pipeline(flight)
+    let results = try connection.pipeline(flight + partStatements(batch))
     if let claim, results[3].rows.first?.int(0) != claim.run { throw BackfillTakenOver(job: claim.job) }
-    var positions: [TopicPartitionName: Int64] = [:]
-    for row in results[2].rows {
-      positions[TopicPartitionName(topic: row.text(0), partition: Int32(row.int(1)))] = row.int(2)
-    }
-    // The marks are the last result but the savepoint's.
-    let dropped = batch.count > 0 ? results[results.count - 2].rows.map { Int32($0.int(0)) } : []
-    return Opened(positions: positions, droppedDays: Set(dropped))
+    positions = Positions.locked(results[2])
+    takeMarks(results.dropFirst(flight.count))
   }
 
-  var droppedDaysStatement: Statement {
+  /// Makes ready for the next part.
+  private func goOn(_ batch: EventBatch) throws(PostgresError) {
+    takeMarks(try connection.pipeline(partStatements(batch))[...])
+  }
+
+  /// What comes before the rows of a part. The marks of the days that they touch are the last result but the savepoint's.
+  private func partStatements(_ batch: EventBatch) -> [Statement] {
+    guard batch.count > 0 else { return [] }
+    var statements: [Statement] = []
+    if !isRawTableLocked { statements.append(Self.lockRawTable(schema)) }
+    // Read once: nobody can drop a day while the table is locked.
+    let unread = batch.days.filter { !days.read.contains($0) }
+    if !unread.isEmpty { statements.append(Self.droppedDays(schema, of: unread)) }
+    isRawTableLocked = true
+    days.read.formUnion(unread)
+    return statements + [Statement("SAVEPOINT raw", operation: "set a savepoint")]
+  }
+
+  private func takeMarks(_ results: ArraySlice<QueryResult>) {
+    days.dropped.formUnion(results.flatMap(\.rows).map { Int32($0.int(0)) })
+  }
+
+  static func lockRawTable(_ schema: Schema) -> Statement {
+    Statement("LOCK TABLE ONLY \(schema.rawTable) IN ROW EXCLUSIVE MODE", operation: "lock chat_telemetry")
+  }
+
+  static func droppedDays(_ schema: Schema, of days: [Int32]) -> Statement {
     var parameters = Parameters()
-    parameters.array(of: .date, count: batch.days.count)
-    for day in batch.days { parameters.element(day - postgresEpochDays) }
+    parameters.array(of: .date, count: days.count)
+    for day in days { parameters.element(day - postgresEpochDays) }
     return Statement(
       """
       SELECT day - date '1970-01-01' FROM \(schema.daysTable) WHERE day = ANY ($1) AND dropped_at IS NOT NULL
       """, parameters, operation: "read the marks of dropped days")
   }
 
-  private enum Fence { case asExpected, alreadyMoved, movedByOthers }
-
-  private func fence(_ positions: [TopicPartitionName: Int64]) -> Fence {
-    if advances.allSatisfy({ positions[$0.partition] == $0.from }) { return .asExpected }
-    if advances.allSatisfy({ positions[$0.partition] == $0.to }) { return .alreadyMoved }
-    return .movedByOthers
-  }
-
-  /// Takes the rows of dropped days out of the candidates: a repeat could not be told from a new event.
-  func takeDropped(_ days: Set<Int32>, _ rows: inout RecentSplit) -> [DeadLetter] {
-    guard !days.isEmpty else { return [] }
-    let isDropped = { (row: Int) in days.contains(UTCBucket.day(ofMicros: batch.key(row).createdAt)) }
-    let taken = rows.candidates.filter(isDropped)
-    rows.candidates.removeAll(where: isDropped)
-    return taken.map { row in
-      let day = UTCBucket.day(ofMicros: batch.key(row).createdAt)
-      return batch.deadLetter(
-        forRow: row, reason: .beforeRetention,
-        detail: "the raw rows of \(UTCBucket.date(day)) were dropped by retention")
-    }
-  }
-
   // MARK: Closing: everything that is left, in one flight
 
-  private func close(_ deltas: RollupDeltas, stored: Int, _ summary: BatchSummary) throws(PostgresError) {
-    let letters = batch.deadLetters + summary.lateDeadLetters
+  /// Ends a part that others follow: its dead letters must not pile up in memory.
+  private func pause(_ batch: EventBatch) throws(PostgresError) {
+    var flight = DeadLetterInsert(schema: schema).statements(batch.deadLetters)
+    if batch.count > 0 { flight.append(Statement("RELEASE raw", operation: "release a savepoint")) }
+    try connection.pipeline(flight)
+  }
+
+  private func close(_ part: BatchPart, letters: [DeadLetter]) throws(PostgresError) {
+    let deltas = takeSums().finish()
+    try SummaryDeltaCopy(connection: connection, schema: schema).append(deltas)
     var flight = DeadLetterInsert(schema: schema).statements(letters)
-    if stored > 0 {
-      flight.append(pendingStatement(events: stored, deltaRows: deltas.summaries.count))
+    if deltas.events > 0 {
+      flight.append(Self.pending(schema, events: deltas.events, deltaRows: deltas.summaries.count))
     }
-    flight.append(Positions.advanceStatement(schema, group: group, advances))
-    if let claim { flight.append(claim.countStatement(schema, backfillCounts(summary, letters))) }
-    if stored > 0 {
-      flight += RollupUpserts(schema: schema, batch: batch).statements(deltas)
-    }
+    flight.append(Positions.advanceStatement(schema, group: group, part.advances))
+    if let claim { flight.append(claim.countStatement(schema, backfillCounts(part.advances))) }
+    if deltas.events > 0 { flight += RollupUpserts(schema: schema).statements(deltas) }
     flight.append(Statement("COMMIT", operation: "commit a batch"))
     try connection.pipeline(flight)
   }
 
-  func pendingStatement(events: Int, deltaRows: Int) -> Statement {
+  private func takeSums() -> RollupSums {
+    var taken = RollupSums()
+    swap(&taken, &sums)
+    return taken
+  }
+
+  static func pending(_ schema: Schema, events: Int, deltaRows: Int) -> Statement {
     var parameters = Parameters()
     parameters.append(Int64(events))
     parameters.append(Int64(deltaRows))
@@ -166,20 +192,23 @@ struct IngestTransaction {
       operation: "note what is pending")
   }
 
+  private func count(_ summary: BatchSummary, of batch: EventBatch) {
+    guard claim != nil else { return }
+    for (index, partition) in batch.partitions.enumerated() {
+      counts[partition, default: BackfillCounts()].stored += Int64(summary.stored[index])
+      counts[partition, default: BackfillCounts()].duplicate += Int64(summary.duplicates[index])
+    }
+    for letter in batch.deadLetters + summary.lateDeadLetters {
+      let partition = TopicPartitionName(topic: letter.topic, partition: letter.partition)
+      counts[partition, default: BackfillCounts()].deadLetter += 1
+    }
+  }
+
   /// What became of the batch's records, for each partition that moves.
-  private func backfillCounts(
-    _ summary: BatchSummary, _ letters: [DeadLetter]
-  ) -> [(TopicPartitionName, BackfillCounts)] {
-    let deadLetters = Dictionary(
-      grouping: letters, by: { TopicPartitionName(topic: $0.topic, partition: $0.partition) })
-    return advances.map { advance in
-      var counts = BackfillCounts()
-      if let index = batch.partitions.firstIndex(of: advance.partition) {
-        counts.stored = Int64(summary.stored[index])
-        counts.duplicate = Int64(summary.duplicates[index])
-      }
+  private func backfillCounts(_ advances: [PositionAdvance]) -> [(TopicPartitionName, BackfillCounts)] {
+    advances.map { advance in
+      var counts = counts[advance.partition] ?? BackfillCounts()
       counts.duplicate += Int64(advance.passed.repeated)
-      counts.deadLetter = Int64(deadLetters[advance.partition]?.count ?? 0)
       counts.skipped = Int64(advance.passed.skipped)
       counts.outOfRange = Int64(advance.passed.outOfRange)
       counts.missing = advance.passed.missing
@@ -187,19 +216,10 @@ struct IngestTransaction {
     }
   }
 
-  /// Events older than the longest trailing window, and a day to spare, move no window.
-  var windowFloorMicros: Int64 { nowMicros - 8 * 86_400_000_000 }
+  private var windowFloorMicros: Int64 { Self.windowFloor(nowMicros: nowMicros) }
 
-  private func summary(_ rows: RecentSplit, _ late: [DeadLetter]) -> BatchSummary {
-    func count(_ rows: [Int]) -> [Int] {
-      var counts = [Int](repeating: 0, count: batch.partitions.count)
-      for row in rows { counts[Int(batch.source(row).partitionIndex)] += 1 }
-      return counts
-    }
-    return BatchSummary(
-      stored: count(rows.stored), duplicates: count(rows.recent + rows.inTable), lateDeadLetters: late,
-      refused: [:], eventTimes: rows.stored.map { batch.key($0).createdAt }, copySeconds: 0, commitSeconds: 0)
-  }
+  /// Events older than the longest trailing window, and a day to spare, move no window.
+  static func windowFloor(nowMicros: Int64) -> Int64 { nowMicros - 8 * 86_400_000_000 }
 }
 
 extension Duration {

@@ -65,17 +65,11 @@ extension Positions {
 
   /// Begins the transaction, locks the rows and returns the partitions whose rows are not as expected.
   private func lockAndCompare(_ changes: [PositionChange]) throws(PostgresError) -> [TopicPartitionName] {
-    let advances = changes.map {
-      PositionAdvance(partition: $0.partition, from: $0.from ?? 0, to: $0.to, lastRecordTimestampMs: nil)
-    }
-    let rows = try connection.pipeline([
+    let results = try connection.pipeline([
       Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
-      IngestTransaction.timeouts, Self.lockStatement(schema, group: group, advances),
-    ])[2].rows
-    var found: [TopicPartitionName: Int64] = [:]
-    for row in rows {
-      found[TopicPartitionName(topic: row.text(0), partition: Int32(row.int(1)))] = row.int(2)
-    }
+      IngestTransaction.timeouts, Self.lockStatement(schema, group: group, changes.map(\.partition)),
+    ])
+    let found = Self.locked(results[2])
     return changes.filter { found[$0.partition] != $0.from }.map(\.partition)
   }
 

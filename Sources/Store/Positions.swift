@@ -21,6 +21,14 @@ public struct PositionAdvance: Equatable, Sendable {
   /// What the move passes that is neither a row nor a dead letter of the batch.
   public var passed = PassedRecords()
 
+  /// Goes on by the move that begins where this one ends.
+  public mutating func add(_ next: PositionAdvance) {
+    assert(next.partition == partition && next.from == to)
+    to = next.to
+    lastRecordTimestampMs = next.lastRecordTimestampMs ?? lastRecordTimestampMs
+    passed.add(next.passed)
+  }
+
   public init(partition: TopicPartitionName, from: Int64, to: Int64, lastRecordTimestampMs: Int64?) {
     self.partition = partition
     self.from = from
@@ -41,6 +49,31 @@ public struct PassedRecords: Equatable, Sendable {
   public var missing: Int64 = 0
 
   public init() {}
+
+  mutating func add(_ other: PassedRecords) {
+    skipped += other.skipped
+    repeated += other.repeated
+    outOfRange += other.outOfRange
+    missing += other.missing
+  }
+}
+
+/// What the stored positions say of a batch's moves.
+enum PositionFence {
+  case asExpected
+  /// An earlier COMMIT, whose reply was lost, moved them.
+  case alreadyMoved
+  case movedByOthers
+
+  init(_ advances: [PositionAdvance], stored: [TopicPartitionName: Int64]) {
+    if advances.allSatisfy({ stored[$0.partition] == $0.from }) {
+      self = .asExpected
+    } else if advances.allSatisfy({ stored[$0.partition] == $0.to }) {
+      self = .alreadyMoved
+    } else {
+      self = .movedByOthers
+    }
+  }
 }
 
 /// The consumer positions of one group, which Postgres holds. Not Sendable: as its connection, for one thread.
@@ -108,10 +141,11 @@ public struct Positions {
   }
 
   /// Locks the rows of these partitions, in one order for everybody, and returns what they hold.
-  static func lockStatement(_ schema: Schema, group: String, _ advances: [PositionAdvance]) -> Statement {
+  static func lockStatement(_ schema: Schema, group: String, _ partitions: [TopicPartitionName]) -> Statement
+  {
     var parameters = Parameters()
     parameters.append(group)
-    parameters.appendNames(advances.map(\.partition))
+    parameters.appendNames(partitions)
     return Statement(
       """
       SELECT o.topic, o.partition, o.next_offset FROM \(schema.offsetsTable) AS o
@@ -120,6 +154,15 @@ public struct Positions {
       ORDER BY o.topic COLLATE "C", o.partition
       FOR UPDATE OF o
       """, parameters, operation: "lock the positions")
+  }
+
+  /// What `lockStatement` returned.
+  static func locked(_ result: QueryResult) -> [TopicPartitionName: Int64] {
+    var positions: [TopicPartitionName: Int64] = [:]
+    for row in result.rows {
+      positions[TopicPartitionName(topic: row.text(0), partition: Int32(row.int(1)))] = row.int(2)
+    }
+    return positions
   }
 
   /// Moves the rows, which `lockStatement` has locked and the caller has compared.

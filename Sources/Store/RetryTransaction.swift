@@ -16,10 +16,7 @@ struct RetryTransaction {
 
   /// What became of the page's letters, in their order; nil, and nothing is written, when one of them waits no more.
   func run(dryRun: Bool) throws -> [RetryOutcome]? {
-    let ingest = IngestTransaction(
-      connection: connection, schema: schema, group: store.group, batch: batch, advances: [],
-      nowMicros: nowMicros)
-    let opened = try connection.pipeline(opening(ingest, dryRun: dryRun))
+    let opened = try connection.pipeline(opening(dryRun: dryRun))
     guard opened[2].rows.count == page.letters.count else {
       try connection.execute("ROLLBACK", operation: "roll back")
       return nil
@@ -29,7 +26,7 @@ struct RetryTransaction {
     var refused: [DeadLetter] = []
     if batch.count > 0 {
       let dropped = opened[opened.count - 2].rows.map { Int32($0.int(0)) }
-      refused = ingest.takeDropped(Set(dropped), &rows)
+      refused = rows.takeDropped(Set(dropped))
       var writer = RawRowWriter(connection: connection, schema: schema, batch: batch)
       try writer.store(rows.candidates, probeFirst: false)
       rows.stored = writer.stored
@@ -42,14 +39,14 @@ struct RetryTransaction {
     if dryRun {
       try connection.execute("ROLLBACK", operation: "roll back a dry run")
     } else {
-      try close(ingest, stored: rows.stored, outcomes)
+      try close(stored: rows.stored, outcomes)
     }
     return outcomes
   }
 
   /// Locks the letters, in the order of their ids for everybody, and what the ingest transaction locks. The marks of
   /// dropped days are the last result but one.
-  private func opening(_ ingest: IngestTransaction, dryRun: Bool) -> [Statement] {
+  private func opening(dryRun: Bool) -> [Statement] {
     var flight = [
       Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
       IngestTransaction.timeouts, lockLetters,
@@ -57,9 +54,8 @@ struct RetryTransaction {
     guard batch.count > 0 else { return flight }
     // Otherwise they are there; these go with the dry run.
     if dryRun { flight.append(store.ensureDaysStatement(batch.days)) }
-    flight.append(
-      Statement("LOCK TABLE ONLY \(schema.rawTable) IN ROW EXCLUSIVE MODE", operation: "lock chat_telemetry"))
-    flight.append(ingest.droppedDaysStatement)
+    flight.append(IngestTransaction.lockRawTable(schema))
+    flight.append(IngestTransaction.droppedDays(schema, of: batch.days))
     flight.append(Statement("SAVEPOINT raw", operation: "set a savepoint"))
     return flight
   }
@@ -108,15 +104,15 @@ struct RetryTransaction {
       timestampMs: source.timestampMs < 0 ? nil : source.timestampMs)
   }
 
-  private func close(
-    _ ingest: IngestTransaction, stored: [Int], _ outcomes: [RetryOutcome]
-  ) throws(PostgresError) {
-    let deltas = RollupDeltas(batch: batch, rows: stored, windowFloorMicros: ingest.windowFloorMicros)
-    try SummaryDeltaCopy(connection: connection, schema: schema, batch: batch).append(deltas)
+  private func close(stored: [Int], _ outcomes: [RetryOutcome]) throws(PostgresError) {
+    let deltas = RollupDeltas(
+      batch: batch, rows: stored, windowFloorMicros: IngestTransaction.windowFloor(nowMicros: nowMicros))
+    try SummaryDeltaCopy(connection: connection, schema: schema).append(deltas)
     var flight = [resolve(outcomes), noteFailures(outcomes)].compactMap { $0 }
     if !stored.isEmpty {
-      flight.append(ingest.pendingStatement(events: stored.count, deltaRows: deltas.summaries.count))
-      flight += RollupUpserts(schema: schema, batch: batch).statements(deltas)
+      flight.append(
+        IngestTransaction.pending(schema, events: stored.count, deltaRows: deltas.summaries.count))
+      flight += RollupUpserts(schema: schema).statements(deltas)
     }
     flight.append(Statement("COMMIT", operation: "commit retried dead letters"))
     try connection.pipeline(flight)

@@ -7,7 +7,6 @@ import Telemetry
 struct SummaryDeltaCopy {
   let connection: Connection
   let schema: Schema
-  let batch: EventBatch
 
   func append(_ deltas: RollupDeltas) throws(PostgresError) {
     if !deltas.summaries.isEmpty {
@@ -44,8 +43,8 @@ struct SummaryDeltaCopy {
     let measures = summary.measures
     row.appendBigEndian(Int16(Self.summaryColumns.count))
     row.field(summary.day - postgresEpochDays)
-    row.field(text: summary.domain, of: batch)
-    row.field(text: summary.model, of: batch)
+    row.field(text: deltas.texts.bytes(summary.domain))
+    row.field(text: deltas.texts.bytes(summary.model))
     row.field(measures.requests)
     row.field(measures.successes)
     row.field(measures.inputTokens)
@@ -66,8 +65,8 @@ struct SummaryDeltaCopy {
   private func encode(_ window: WindowDelta, _ deltas: RollupDeltas, _ row: inout ByteArena) {
     row.appendBigEndian(Int16(Self.windowColumns.count))
     row.field(window.day - postgresEpochDays)
-    row.field(text: window.domain, of: batch)
-    row.field(text: window.model, of: batch)
+    row.field(text: deltas.texts.bytes(window.domain))
+    row.field(text: deltas.texts.bytes(window.model))
     row.array(deltas.windowMinutes[window.minutes], of: .int2)
     row.array(deltas.windowRequests[window.minutes], of: .int4)
     row.array(deltas.windowCosts[window.minutes], of: .int8)
@@ -85,11 +84,10 @@ extension ByteArena {
     if let value { field(value) } else { appendBigEndian(Int32(-1)) }
   }
 
-  fileprivate mutating func field(text id: Int32, of batch: EventBatch) {
-    guard id != StringTable.null else { return appendBigEndian(Int32(-1)) }
-    let bytes = batch.strings.bytes(id)
-    appendBigEndian(Int32(bytes.count))
-    append(bytes)
+  fileprivate mutating func field(text: ArraySlice<UInt8>?) {
+    guard let text else { return appendBigEndian(Int32(-1)) }
+    appendBigEndian(Int32(text.count))
+    text.withUnsafeBytes { append($0) }
   }
 
   /// A one-dimensional array without nulls (`array_recv` in PostgreSQL's arrayfuncs.c).

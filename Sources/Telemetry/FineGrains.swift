@@ -1,5 +1,5 @@
 /// Events by hour, domain and model, and their durations: the grain that every rollup is made from.
-struct FineGrains: ~Copyable {
+struct FineGrains: ~Copyable, Sendable {
   private(set) var groups = MeasureGroups()
   /// One for each event with a duration: the number of its group, then its sketch bin.
   private var hits = ContiguousArray<UInt64>()
@@ -13,6 +13,21 @@ struct FineGrains: ~Copyable {
     guard let durationMs = facts.durationMs else { return }
     hits.append(
       UInt64(number) << UInt64(Self.binBits) | UInt64(DurationSketch.bin(forMs: durationMs)))
+  }
+
+  /// Adds what other events were grouped to, their texts having other numbers.
+  mutating func merge(_ other: consuming FineGrains, _ texts: TextNumbers) {
+    var numbers = ContiguousArray<UInt64>()
+    numbers.reserveCapacity(other.groups.keys.count)
+    for (key, measures) in zip(other.groups.keys, other.groups.measures) {
+      let key = GroupKey(bucket: key.bucket, domain: texts[key.domain], model: texts[key.model])
+      numbers.append(UInt64(groups.merge(measures, into: key)))
+    }
+    let binMask = (UInt64(1) << UInt64(Self.binBits)) - 1
+    for hit in other.hits {
+      let number = numbers[Int(hit >> UInt64(Self.binBits))]
+      hits.append(number << UInt64(Self.binBits) | hit & binMask)
+    }
   }
 
   /// The groups merged by day, each with its sketch.

@@ -15,7 +15,9 @@ struct GroupKey: BitwiseCopyable {
 /// Numbers group keys in the order in which they first come: 0, 1, 2, ...
 ///
 /// The caller keeps what belongs to a group in arrays of its own, by that number.
-struct GroupTable: ~Copyable {
+///
+/// `@unchecked Sendable`: the memory that the pointer stands for is this value's own, and a value is only ever moved.
+struct GroupTable: ~Copyable, @unchecked Sendable {
   private(set) var keys = ContiguousArray<GroupKey>()
   /// Numbers of keys, or -1; a power of two of them, at most a quarter of them taken.
   private var slots: UnsafeMutablePointer<Int32>
@@ -73,7 +75,7 @@ struct GroupTable: ~Copyable {
 }
 
 /// Measures by group.
-struct MeasureGroups: ~Copyable {
+struct MeasureGroups: ~Copyable, Sendable {
   private var table = GroupTable()
   private(set) var measures = ContiguousArray<Measures>()
 

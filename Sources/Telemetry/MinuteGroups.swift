@@ -1,5 +1,5 @@
 /// Requests and cost by minute of each domain, and of each model, for the trailing windows.
-struct MinuteGroups: ~Copyable {
+struct MinuteGroups: ~Copyable, Sendable {
   private struct Sum: BitwiseCopyable {
     var requests: Int32
     var costMicros: Int64
@@ -14,23 +14,30 @@ struct MinuteGroups: ~Copyable {
   @inline(__always)
   mutating func add(_ event: BatchRow) {
     let minute = UTCBucket.minute(ofMicros: event.key.createdAt)
-    let costMicros = event.facts.costMicros ?? 0
+    let sum = Sum(requests: 1, costMicros: event.facts.costMicros ?? 0)
     if event.domain != StringTable.null {
-      add(costMicros, to: GroupKey(bucket: minute, domain: event.domain, model: StringTable.null))
+      add(sum, to: GroupKey(bucket: minute, domain: event.domain, model: StringTable.null))
     }
     if event.model != StringTable.blank {
-      add(costMicros, to: GroupKey(bucket: minute, domain: StringTable.null, model: event.model))
+      add(sum, to: GroupKey(bucket: minute, domain: StringTable.null, model: event.model))
+    }
+  }
+
+  /// Adds what other events were grouped to, their texts having other numbers.
+  mutating func merge(_ other: consuming MinuteGroups, _ texts: TextNumbers) {
+    for (key, sum) in zip(other.table.keys, other.sums) {
+      add(sum, to: GroupKey(bucket: key.bucket, domain: texts[key.domain], model: texts[key.model]))
     }
   }
 
   @inline(__always)
-  private mutating func add(_ costMicros: Int64, to key: GroupKey) {
+  private mutating func add(_ sum: Sum, to key: GroupKey) {
     let number = table.number(of: key)
     if number == sums.count {
-      sums.append(Sum(requests: 1, costMicros: costMicros))
+      sums.append(sum)
     } else {
-      sums[number].requests += 1
-      sums[number].costMicros += costMicros
+      sums[number].requests += sum.requests
+      sums[number].costMicros += sum.costMicros
     }
   }
 

@@ -2,9 +2,9 @@
 public struct RollupRow: Equatable, Sendable, BitwiseCopyable {
   /// The start of the hour in UTC, microseconds since 1970.
   public var bucketStart: Int64
-  /// A number of the batch's ``StringTable``; null where the rollup has no domain, or the event none.
+  /// A number in ``RollupDeltas/texts``; null where the rollup has no domain, or the event none.
   public var domain: Int32
-  /// A number of the batch's ``StringTable``; null where the rollup has no model.
+  /// A number in ``RollupDeltas/texts``; null where the rollup has no model.
   public var model: Int32
   public var measures: Measures
 }
@@ -32,11 +32,10 @@ public struct WindowDelta: Equatable, Sendable {
   public var minutes: Range<Int>
 }
 
-/// What the new events of a batch add to the rollups.
+/// What the new events of a transaction add to the rollups.
 ///
 /// Every list is in one order that is the same in every process (time, then domain by its bytes with null first, then
-/// model likewise), so that two writers lock the rows in the same order. The numbers of domains and models are those
-/// of the batch's ``StringTable``.
+/// model likewise), so that two writers lock the rows in the same order. Domains and models are numbers in ``texts``.
 public struct RollupDeltas: Sendable {
   /// By hour.
   public let hours: [RollupRow]
@@ -58,30 +57,26 @@ public struct RollupDeltas: Sendable {
   public let windowCosts: [Int64]
   /// How many events these are.
   public let events: Int
+  /// The texts that the numbers of domains and models stand for.
+  public let texts: TextList
 
-  /// The most rows that one call takes; a batch is bounded far below.
-  public static let maxRows = 1 << 25
-
-  /// Aggregates rows of a batch: once at the finest grain, from which the coarser ones follow.
+  /// What rows of one batch add; the numbers of domains and models are those of the batch as well.
   ///
   /// - Parameters:
   ///   - rows: The indices of the rows that are new, each once.
   ///   - windowFloorMicros: Events before this time are too old for the trailing windows; start of a minute.
   public init(batch: EventBatch, rows: [Int], windowFloorMicros: Int64) {
-    precondition(rows.count <= Self.maxRows, "\(rows.count) rows in a batch; at most \(Self.maxRows)")
-    let order = GroupOrder(batch.strings)
-    var grains = FineGrains()
-    var minutes = MinuteGroups()
-    var isNew = ContiguousArray(repeating: false, count: batch.count)
-    for row in rows { isNew[row] = true }
-    // In the order in which they came, whatever the order of `rows`: memory is read straight on.
-    batch.events.withUnsafeBufferPointer { events in
-      for row in events.indices where isNew[row] {
-        grains.add(events[row])
-        if events[row].key.createdAt >= windowFloorMicros { minutes.add(events[row]) }
-      }
-    }
+    var sums = RollupSums()
+    sums.add(BatchGrains(batch: batch, rows: rows, windowFloorMicros: windowFloorMicros), of: batch)
+    self = sums.finish()
+  }
 
+  /// Aggregates the finest grains, from which all coarser ones follow.
+  init(
+    _ grains: consuming FineGrains, _ minutes: consuming MinuteGroups, _ strings: borrowing StringTable,
+    events: Int
+  ) {
+    let order = GroupOrder(strings)
     var hourGroups = MeasureGroups()
     var domainGroups = MeasureGroups()
     var modelGroups = MeasureGroups()
@@ -97,7 +92,8 @@ public struct RollupDeltas: Sendable {
     models = Self.rows(modelGroups, order)
     (summaries, bins, binCounts) = grains.summaries(order)
     (windows, windowMinutes, windowRequests, windowCosts) = minutes.windows(order)
-    events = rows.count
+    self.events = events
+    texts = TextList(strings)
   }
 
   private static func rows(_ groups: borrowing MeasureGroups, _ order: GroupOrder) -> [RollupRow] {

@@ -1,4 +1,4 @@
-/// The distinct texts of a batch (its domains and models), each known by a small number.
+/// The distinct texts of a batch or a transaction (domains and models), each known by a small number.
 ///
 /// Bytes are compared as they are: no Unicode normalisation, as in a PostgreSQL key of a deterministic collation. Not
 /// thread-safe.
@@ -32,6 +32,12 @@ public struct StringTable: ~Copyable {
     let text = entries[Int(id)].text
     return bytes.slice(text.offset, text.count)
   }
+
+  /// The bytes of all texts, one after the other. Valid until the batch changes.
+  var allBytes: UnsafeRawBufferPointer { bytes.bytes }
+
+  /// Where each text stands in ``allBytes``, by its number.
+  var places: ContiguousArray<ByteRange> { ContiguousArray(entries.lazy.map(\.text)) }
 
   /// The text; nil for ``null``.
   public func string(_ id: Int32) -> String? {

@@ -35,6 +35,8 @@ extension Stage {
   func startBackfill(_ arguments: [String], _ variables: [String: String] = [:]) throws -> WorkerProcess {
     var variables = ["TELEMETRY_LOG_LEVEL": "error"].merging(variables) { $1 }
     variables["TELEMETRY_KAFKA_PROPERTIES"] = "fetch.wait.max.ms=10"
+    // Many commits, for the tests that end it between two.
+    variables["TELEMETRY_INGEST_BATCH_EVENTS"] = "300"
     return try start(variables, arguments: ["backfill"] + arguments)
   }
 

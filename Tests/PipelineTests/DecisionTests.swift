@@ -5,44 +5,85 @@ import Testing
 
 @testable import Pipeline
 
-@Suite("When a batch is handed over")
+@Suite("When a part of a batch is handed over, and whether the batch goes on")
 struct BatchLimitsTests {
   let limits = BatchLimits(events: 100, bytes: 1_000, flushMs: 200)
 
   @Test(
-    "A batch goes to the idle writer when it is full in events or bytes, or old enough",
+    "A part is full in bytes, or in events together with the parts before it",
     arguments: [
-      (100, 0, Int64(0)), (101, 0, 0), (1, 1_000, 0), (1, 1, 200), (0, 0, 200), (1, 1, 5_000),
+      (100, 0, 0, true), (101, 0, 0, true), (1, 0, 1_000, true), (40, 60, 1, true), (40, 59, 999, false),
+      (0, 0, 0, false),
     ])
-  func handsOver(events: Int, bytes: Int, ageMs: Int64) {
-    #expect(limits.decide(events: events, bytes: bytes, ageMs: ageMs, writerIsIdle: true) == .handOver)
+  func full(events: Int, before: Int, bytes: Int, expected: Bool) {
+    #expect(limits.isFull(events: events, before: before, bytes: bytes) == expected)
   }
 
-  @Test("A batch that is neither full nor old waits for just the rest of its time")
+  @Test(
+    "A part goes to the idle writer when it is full, or old enough",
+    arguments: [(100, true, Int64(0)), (1, true, 0), (1, false, 200), (0, false, 200), (1, false, 5_000)])
+  func handsOver(events: Int, isFull: Bool, ageMs: Int64) {
+    #expect(limits.decide(events: events, isFull: isFull, ageMs: ageMs, writerIsIdle: true) == .handOver)
+  }
+
+  @Test("A part that is neither full nor old waits for just the rest of its time")
   func waits() {
-    #expect(limits.decide(events: 99, bytes: 999, ageMs: 150, writerIsIdle: true) == .wait(ms: 50))
-    #expect(limits.decide(events: 1, bytes: 1, ageMs: 0, writerIsIdle: true) == .wait(ms: 200))
+    #expect(limits.decide(events: 99, isFull: false, ageMs: 150, writerIsIdle: true) == .wait(ms: 50))
+    #expect(limits.decide(events: 1, isFull: false, ageMs: 0, writerIsIdle: true) == .wait(ms: 200))
   }
 
-  @Test("While another batch is written, and while there is nothing, it waits until something comes")
+  @Test("While another part is written, and while there is nothing, it waits until something comes")
   func waitsForSomething() {
-    #expect(limits.decide(events: 500, bytes: 9_999, ageMs: 9_999, writerIsIdle: false) == .wait(ms: nil))
-    #expect(limits.decide(events: 0, bytes: 0, ageMs: nil, writerIsIdle: true) == .wait(ms: nil))
+    #expect(limits.decide(events: 500, isFull: true, ageMs: 9_999, writerIsIdle: false) == .wait(ms: nil))
+    #expect(limits.decide(events: 0, isFull: false, ageMs: nil, writerIsIdle: true) == .wait(ms: nil))
   }
 
-  @Test("Under a backlog a batch of age grows on, up to its bounds and a longest age")
+  @Test("Under a backlog a part of age grows on, up to its bounds and a longest age")
   func backlog() {
     func decide(events: Int, ageMs: Int64, behind: Int64) -> BatchLimits.Decision {
-      limits.decide(events: events, bytes: 1, ageMs: ageMs, writerIsIdle: true, recordsBehind: { behind })
+      limits.decide(
+        events: events, isFull: events >= 100, ageMs: ageMs, writerIsIdle: true, recordsBehind: { behind })
     }
     #expect(decide(events: 50, ageMs: 300, behind: 51) == .wait(ms: 200))
     #expect(decide(events: 50, ageMs: 1_900, behind: 51) == .wait(ms: 100))
     #expect(decide(events: 50, ageMs: 300, behind: 50) == .handOver)
     #expect(decide(events: 50, ageMs: 2_000, behind: 9_999) == .handOver)
     #expect(decide(events: 100, ageMs: 0, behind: 9_999) == .handOver)
-    // Fewer than a quarter of a full batch are the live edge, however small the batch.
+    // Fewer than a quarter of a batch are the live edge, however few the part has.
     #expect(decide(events: 5, ageMs: 300, behind: 25) == .handOver)
     #expect(decide(events: 5, ageMs: 300, behind: 26) == .wait(ms: 200))
+  }
+
+  @Test("A few records behind are the live edge, however large a batch may become")
+  func liveEdge() {
+    let limits = BatchLimits(events: 1_000_000, bytes: 1_000, flushMs: 200)
+    func decide(behind: Int64) -> BatchLimits.Decision {
+      limits.decide(events: 5, isFull: false, ageMs: 300, writerIsIdle: true, recordsBehind: { behind })
+    }
+    #expect(decide(behind: 25_000) == .handOver)
+    #expect(decide(behind: 25_001) == .wait(ms: 200))
+  }
+
+  @Test(
+    "A batch goes on while more than another part waits, until it is large, old, wide or has many rollup rows"
+  )
+  func goesOn() {
+    func goesOn(
+      events: Int = 60, groups: Int = 10, days: Int = 1, ageMs: Int64 = 10, behind: Int64 = 21
+    ) -> Bool {
+      let size = BatchLimits.Size(events: events, groups: groups, days: days, ageMs: ageMs)
+      return limits.goesOn(size, lastPart: 20, recordsBehind: behind)
+    }
+    #expect(goesOn())
+    #expect(!goesOn(behind: 20))
+    #expect(goesOn(events: 99))
+    #expect(!goesOn(events: 100))
+    #expect(goesOn(groups: 99_999))
+    #expect(!goesOn(groups: 100_000))
+    #expect(goesOn(days: 32))
+    #expect(!goesOn(days: 33))
+    #expect(goesOn(ageMs: 4_999))
+    #expect(!goesOn(ageMs: 5_000))
   }
 }
 

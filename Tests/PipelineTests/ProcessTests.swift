@@ -139,7 +139,9 @@ extension Stage {
       "TELEMETRY_KAFKA_PROPERTIES": properties.joined(separator: ","),
       "TELEMETRY_POSTGRES_URL": database.options.conninfo,
       "TELEMETRY_POSTGRES_SCHEMA": database.schema.name, "TELEMETRY_HTTP_PORT": "0",
-      "TELEMETRY_INGEST_BATCH_EVENTS": "300", "TELEMETRY_INGEST_FLUSH_MS": "50",
+      // So that a batch of a backlog has several parts.
+      "TELEMETRY_INGEST_BATCH_EVENTS": "600", "TELEMETRY_INGEST_BATCH_BYTES": "65536",
+      "TELEMETRY_INGEST_FLUSH_MS": "50",
       "PGAPPNAME": backends,
     ]
     return try WorkerProcess(arguments, environment: environment.merging(variables) { $1 })

@@ -82,7 +82,7 @@ final class Stage: Sendable {
     return IngestSettings(
       brokers: cluster.bootstrapServers, topics: [topic], group: "test",
       properties: KafkaProperties(["session.timeout.ms": "6000", "heartbeat.interval.ms": "200"]),
-      start: .earliest, rules: DecodingRules(), batchEvents: 3_000, batchBytes: 1 << 24, flushMs: 50,
+      start: .earliest, rules: DecodingRules(), batchEvents: 3_000, batchBytes: 1 << 16, flushMs: 50,
       shutdownDeadlineSeconds: 10,
       database: DatabaseSettings(
         connection: connection, schema: database.schema, group: "test", recentKeys: 1_000))

@@ -112,6 +112,8 @@ struct Delivery: Sendable {
 final class Writer {
   let store: BatchStore
   private(set) var next: [Int32: Int64] = [:]
+  /// From where the batch began whose parts are written, by partition; empty between batches.
+  private var begun: [Int32: Int64] = [:]
 
   init(store: BatchStore, positions: [TopicPartitionName: StoredPosition]) {
     self.store = store
@@ -120,18 +122,64 @@ final class Writer {
 
   /// Writes one batch of these records.
   func write(_ deliveries: [Delivery], keepsSources: Bool = true) throws -> WriteOutcome {
+    try write(deliveries, keepsSources: keepsSources, isLast: true)
+  }
+
+  /// Writes a part of a batch. The first one locks the positions of all partitions.
+  func write(_ deliveries: [Delivery], keepsSources: Bool = true, isLast: Bool) throws -> WriteOutcome {
     let batch = EventBatch()
     batch.keepsSources = keepsSources
     // Old enough for the tests of times before 1970.
     var decoder = EventDecoder(rules: DecodingRules(maxAgeDays: 1_000_000))
     for delivery in deliveries { delivery.decode(into: batch, &decoder) }
-    let outcome = try store.write(
-      batch, advances: deliveries.map(\.advance), nowMicros: Stage.nowMs * 1_000)
-    switch outcome {
-    case .committed, .alreadyCommitted: for delivery in deliveries { next[delivery.partition] = delivery.to }
-    case .fenced, .recordsNeeded: break
+    let isFirst = begun.isEmpty
+    for delivery in deliveries where begun[delivery.partition] == nil {
+      begun[delivery.partition] = delivery.from
     }
+    let advances = begun.keys.sorted().map { partition in
+      let moved = deliveries.first { $0.partition == partition }
+      return PositionAdvance(
+        partition: TopicPartitionName(topic: Stage.topic, partition: partition), from: begun[partition]!,
+        to: moved?.to ?? next[partition]!, lastRecordTimestampMs: Stage.nowMs)
+    }
+    let others = next.keys.filter { begun[$0] == nil }.sorted().map {
+      TopicPartitionName(topic: Stage.topic, partition: $0)
+    }
+    let part = BatchPart(
+      advances: advances, others: isFirst && !isLast ? others : [], isFirst: isFirst, isLast: isLast)
+    let outcome: WriteOutcome
+    do {
+      outcome = try store.write(batch, part, nowMicros: Stage.nowMs * 1_000)
+    } catch {
+      begun = [:]
+      throw error
+    }
+    switch outcome {
+    case .committed, .alreadyCommitted, .appended:
+      for delivery in deliveries { next[delivery.partition] = delivery.to }
+      if case .appended = outcome { return outcome }
+    case .fenced, .recordsNeeded, .partsLost: for (partition, from) in begun { next[partition] = from }
+    }
+    begun = [:]
     return outcome
+  }
+
+  /// Writes parts that must be appended, or committed if the last one is among them.
+  @discardableResult
+  func append(
+    _ events: [TestEvent], partition: Int32 = 0, isLast: Bool = false,
+    _ location: SourceLocation = #_sourceLocation
+  ) throws -> BatchSummary {
+    switch try write(
+      [delivery(events.map(\.json), partition: partition)], keepsSources: false, isLast: isLast)
+    {
+    case .appended(let summary) where !isLast: return summary
+    case .committed(let summary) where isLast: return summary
+    case let outcome:
+      Issue.record(
+        "expected \(isLast ? "a commit" : "an open batch"), got \(outcome)", sourceLocation: location)
+      throw NotCommitted()
+    }
   }
 
   func delivery(_ values: [String], partition: Int32 = 0) -> Delivery {

@@ -202,4 +202,47 @@ import Testing
     }
     #expect(modelKeys(events) == modelKeys(events.shuffled(using: &numbers)))
   }
+
+  @Test(
+    "Batches summed up one after the other come to what all their rows in one batch come to",
+    arguments: [1, 2, 3, 7])
+  func parts(count: Int) {
+    var numbers = RepeatableNumbers(seed: UInt64(40 + count))
+    let events = Self.sample(&numbers, count: 1_200)
+    let whole = EventBatch()
+    for event in events { whole.take(event) }
+    let expected = RollupDeltas(batch: whole, rows: Array(events.indices), windowFloorMicros: 0)
+
+    var sums = RollupSums()
+    // The first one has texts and no rows, so that its numbers are taken and nothing is summed up.
+    let idle = EventBatch()
+    for event in events.reversed() { idle.take(event) }
+    sums.add(BatchGrains(batch: idle, rows: [], windowFloorMicros: 0), of: idle)
+    let batch = EventBatch()
+    for part in 0..<count {
+      let range = events.count * part / count..<events.count * (part + 1) / count
+      for event in events[range].shuffled(using: &numbers) { batch.take(event) }
+      sums.add(BatchGrains(batch: batch, rows: Array(0..<range.count), windowFloorMicros: 0), of: batch)
+      batch.removeAll()
+    }
+    #expect(sums.events == events.count)
+    let found = sums.finish()
+    #expect(Self.described(found) == Self.described(expected))
+  }
+
+  /// Everything in the deltas, with the texts spelled out.
+  private static func described(_ deltas: RollupDeltas) -> [String] {
+    func text(_ id: Int32) -> String { deltas.texts.string(id) ?? "none" }
+    let rows = (deltas.hours + deltas.domains + deltas.models).map {
+      "\($0.bucketStart) \(text($0.domain)) \(text($0.model)) \($0.measures)"
+    }
+    let summaries = deltas.summaries.map {
+      "\($0.day) \(text($0.domain)) \(text($0.model)) \($0.measures) \(deltas.bins[$0.sketch]) \(deltas.binCounts[$0.sketch])"
+    }
+    let windows = deltas.windows.map {
+      "\($0.day) \(text($0.domain)) \(text($0.model)) \(deltas.windowMinutes[$0.minutes]) "
+        + "\(deltas.windowRequests[$0.minutes]) \(deltas.windowCosts[$0.minutes])"
+    }
+    return rows + summaries + windows
+  }
 }

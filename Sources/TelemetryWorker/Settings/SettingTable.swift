@@ -43,11 +43,11 @@ extension SettingKey {
 
   private static let ingest = [
     integer(
-      "ingest.batch_events", \.ingest.batchEvents, 1...1_000_000, unit: "events",
+      "ingest.batch_events", \.ingest.batchEvents, 1...10_000_000, unit: "events",
       "The most events in one transaction."),
     size(
       "ingest.batch_bytes", \.ingest.batchBytes, 65_536...(1 << 30),
-      "The most bytes of rows in one transaction."
+      "The most bytes of rows in memory at once, twice. A larger batch goes to Postgres in parts, in one transaction."
     ),
     integer(
       "ingest.flush_ms", \.ingest.flushMs, 1...60_000, unit: "milliseconds",

@@ -36,9 +36,9 @@ struct Settings: Equatable, Sendable {
   }
 
   struct Ingest: Equatable, Sendable {
-    var batchEvents = 100_000
-    /// Bytes of encoded rows.
-    var batchBytes = 48 << 20
+    var batchEvents = 1_000_000
+    /// Bytes of encoded rows that go to the database at once.
+    var batchBytes = 16 << 20
     /// Milliseconds an event waits for company at the live edge.
     var flushMs = 100
     var maxFutureSeconds = 3_600

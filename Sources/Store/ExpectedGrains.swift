@@ -2,9 +2,9 @@ import Dispatch
 import Synchronization
 import Telemetry
 
-/// What a batch adds to the rollups if all its candidates turn out to be new, worked out on another thread while the
+/// A batch's events grouped for the rollups as if all its candidates turned out to be new, on another thread while the
 /// rows travel: that is a third of the client's work for a batch, and the server waited for it.
-struct ExpectedDeltas {
+struct ExpectedGrains {
   private let batch: EventBatch
   private let rows: [Int]
   private let windowFloorMicros: Int64
@@ -13,7 +13,7 @@ struct ExpectedDeltas {
   /// Fewer rows are not worth a thread.
   private static let smallBatch = 2_000
 
-  /// Begins. The batch must not change before `deltas(stored:)` has returned, or this value is gone.
+  /// Begins. The batch must not change before `grains(stored:)` has returned, or this value is gone.
   init(batch: EventBatch, rows: [Int], windowFloorMicros: Int64) {
     self.batch = batch
     self.rows = rows
@@ -21,10 +21,10 @@ struct ExpectedDeltas {
     work = rows.count < Self.smallBatch ? nil : Work(batch, rows, windowFloorMicros)
   }
 
-  /// What the rows that were stored add: as expected, if that is all of them.
-  func deltas(stored: [Int]) -> RollupDeltas {
+  /// The rows that were stored: as expected, if that is all of them. To be called once.
+  func grains(stored: [Int]) -> BatchGrains {
     if let work, stored.count == rows.count { return work.wait() }
-    return RollupDeltas(batch: batch, rows: stored, windowFloorMicros: windowFloorMicros)
+    return BatchGrains(batch: batch, rows: stored, windowFloorMicros: windowFloorMicros)
   }
 
   /// The computation. Whoever drops it waits for its end, for the batch is reused.
@@ -34,26 +34,27 @@ struct ExpectedDeltas {
 
     /// Shared with the other thread.
     private final class Result: Sendable {
-      let deltas = Mutex<RollupDeltas?>(nil)
+      let grains = Mutex<BatchGrains?>(nil)
     }
 
     init(_ batch: EventBatch, _ rows: [Int], _ windowFloorMicros: Int64) {
       // Only read, by both threads, until `deinit` has waited.
       nonisolated(unsafe) let batch = batch
       DispatchQueue.global(qos: .userInitiated).async(group: group) { [result] in
-        let deltas = RollupDeltas(batch: batch, rows: rows, windowFloorMicros: windowFloorMicros)
-        result.deltas.withLock { $0 = deltas }
+        result.grains.withLock {
+          $0 = BatchGrains(batch: batch, rows: rows, windowFloorMicros: windowFloorMicros)
+        }
       }
     }
 
     deinit { group.wait() }
 
-    func wait() -> RollupDeltas {
+    func wait() -> BatchGrains {
       group.wait()
-      guard let deltas = result.deltas.withLock({ $0 }) else {
-        preconditionFailure("the computation has ended without deltas")
+      guard let grains = result.grains.withLock({ $0.take() }) else {
+        preconditionFailure("the computation has ended without a result, or that was taken before")
       }
-      return deltas
+      return grains
     }
   }
 }
