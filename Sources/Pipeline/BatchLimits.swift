@@ -73,3 +73,25 @@ struct BatchLimits: Equatable, Sendable {
 
   private var backlog: Int { min(Self.backlogEvents, events / Self.backlogShare) }
 }
+
+/// How many parts a batch may have: one at first, so that a worker that starts behind shows something soon, then more and
+/// more. After a batch was lost, whole ones only for a while: what a database in trouble undoes, or workers that wait for
+/// each other's keys, is then read and written again in small pieces.
+struct BatchGrowth: Equatable, Sendable {
+  private(set) var parts = 1
+  private var steadyUntilMs = Int64.min
+
+  private static let factor = 4
+  private static let mostParts = 1 << 20
+  /// Milliseconds without growth after a loss.
+  static let steadyAfterLossMs: Int64 = 30_000
+
+  mutating func committed(nowMs: Int64) {
+    if nowMs >= steadyUntilMs { parts = min(parts * Self.factor, Self.mostParts) }
+  }
+
+  mutating func lost(nowMs: Int64) {
+    parts = 1
+    steadyUntilMs = nowMs + Self.steadyAfterLossMs
+  }
+}

@@ -7,6 +7,7 @@ struct BatchProgress {
   let sinceMs: Int64
   /// From where the batch began, in the order of the partitions.
   private(set) var advances: [PositionAdvance] = []
+  private(set) var parts = 0
   private(set) var records = 0
   /// Days that its rows touch.
   private(set) var days: Set<Int32> = []
@@ -29,6 +30,7 @@ struct BatchProgress {
     advances.sort {
       ($0.partition.topic, $0.partition.partition) < ($1.partition.topic, $1.partition.partition)
     }
+    parts += 1
     records += part.records
     days.formUnion(part.events.days)
   }

@@ -10,9 +10,6 @@ extension IngestLoop {
   private static let partsWithSourcesAfterNeed = 1_000
   /// Bytes by which the last row may exceed the bound of a part.
   private static let rowsBeyondBound = 1 << 20
-  /// Milliseconds for which batches are written in one part after one in several was lost: what a database in trouble, or
-  /// workers that wait for each other's keys, undo is then read and written again in small pieces.
-  private static let wholeAfterLossMs: Int64 = 30_000
 
   // MARK: Handing over
 
@@ -61,12 +58,12 @@ extension IngestLoop {
 
   /// Whether another part of the batch follows the one that is handed over.
   private func goesOn(_ progress: BatchProgress) -> Bool {
-    let nowMs = SteadyClock.nowMs()
     // Held records are of days that are too many; a late dead letter needs the bytes of its record.
-    guard isFull && intake.held.isEmpty && !batch.events.keepsSources && !isStopping && nowMs >= wholeUntilMs
+    guard isFull && intake.held.isEmpty && !batch.events.keepsSources && !isStopping
+      && progress.parts < growth.parts
     else { return false }
     return limits.goesOn(
-      progress.size(nowMs: nowMs), lastPart: batch.records, recordsBehind: recordsBehind())
+      progress.size(nowMs: SteadyClock.nowMs()), lastPart: batch.records, recordsBehind: recordsBehind())
   }
 
   /// Makes the empty part ready for records.
@@ -107,6 +104,7 @@ extension IngestLoop {
     let isCurrent = written.assignment == assignment.number
     switch outcome {
     case .written(.committed(let summary)):
+      growth.committed(nowMs: SteadyClock.nowMs())
       written.progress.report.add(written, summary, seconds: seconds)
       written.progress.report.emit(to: observer)
       if let replay { reportPassed(written.part.advances, replay.job) }
@@ -124,7 +122,7 @@ extension IngestLoop {
       partsWithSources = Self.partsWithSourcesAfterNeed
       try readAgain(written, why: "some become dead letters: they are read again with their bytes")
     case .written(.partsLost):
-      wholeUntilMs = SteadyClock.nowMs() + Self.wholeAfterLossMs
+      growth.lost(nowMs: SteadyClock.nowMs())
       try readAgain(written, why: "the transaction failed: it is read again from the last COMMIT")
     case .abandoned:
       try readAgain(written, why: "the database failed and time was up")

@@ -46,8 +46,7 @@ final class IngestLoop {
   var loading: Task<Void, Never>?
   /// The rolling back of a batch whose other parts will not come.
   var givingUp: Task<Void, Never>?
-  /// Until then every batch is written in one part, for one in several was lost.
-  var wholeUntilMs: Int64 = 0
+  var growth = BatchGrowth()
 
   var assignment = Assignment()
   var isPaused = false

@@ -45,7 +45,7 @@ struct Benchmark {
     }
   }
 
-  /// Ours comes before the floor of the same mix, which takes its batch size.
+  /// Ours comes before the floor of the same mix, which takes the size of its transactions.
   private var steps: [Step] {
     var steps: [Step] = []
     let mixes = Self.compared(selected)
@@ -72,7 +72,9 @@ struct Benchmark {
     case .ours(let mix):
       try await ingest(mix)
     case .floor(let mix):
-      let run = try FloorRun(surroundings: surroundings, rows: try rows(mix)).run()
+      let run = try FloorRun(
+        surroundings: surroundings, rows: try rows(mix), batchesInTransaction: batchesInTransaction(mix)
+      ).run()
       run.record(in: &findings, as: .floor(mix))
       say(.floor(mix))
     case .obvious(let mix):
@@ -127,11 +129,14 @@ struct Benchmark {
     return made
   }
 
-  /// The rows in batches as large as the worker's own on the average, to the thousand.
   private mutating func rows(_ mix: Mix) throws -> EncodedRows {
-    let own = findings[.ours(mix), .batch]?.median
-    let batch = own.map { max(1_000, Int(($0 / 1_000).rounded()) * 1_000) } ?? sizes.batch
-    return try material(mix).rows(batchEvents: batch)
+    try material(mix).rows(batchEvents: sizes.batch)
+  }
+
+  /// So that a transaction is as large as the worker's own on the average.
+  private func batchesInTransaction(_ mix: Mix) -> Int {
+    guard let own = findings[.ours(mix), .batch]?.median else { return 1 }
+    return max(1, Int((own / Double(sizes.batch)).rounded()))
   }
 
   private func say(_ subject: Subject) {

@@ -52,8 +52,8 @@ struct TelemetryBench: AsyncParsableCommand {
   @Option(help: "Partitions of the topics. The embedded broker keeps 5 MiB a partition.")
   var partitions = 32
 
-  @Option(help: "Events to a batch of floor and obvious where the worker was not measured before.")
-  var batch = 40_000
+  @Option(help: "Events that floor and obvious copy at once.")
+  var batch = 100_000
 
   @Option(help: "Decides which events are generated.")
   var seed: UInt64 = 1

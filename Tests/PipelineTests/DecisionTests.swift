@@ -87,6 +87,34 @@ struct BatchLimitsTests {
   }
 }
 
+@Suite("How many parts a batch may have")
+struct BatchGrowthTests {
+  @Test("One at first, and more with every batch that is committed")
+  func grows() {
+    var growth = BatchGrowth()
+    var parts: [Int] = []
+    for second in 0..<30 {
+      parts.append(growth.parts)
+      growth.committed(nowMs: Int64(second))
+    }
+    #expect(parts.prefix(4) == [1, 4, 16, 64])
+    #expect(parts == parts.sorted())
+    #expect(growth.parts > 1_000)
+  }
+
+  @Test("After a loss batches are whole for half a minute, and then grow again")
+  func afterLoss() {
+    var growth = BatchGrowth()
+    growth.committed(nowMs: 0)
+    growth.lost(nowMs: 1_000)
+    #expect(growth.parts == 1)
+    growth.committed(nowMs: 30_999)
+    #expect(growth.parts == 1)
+    growth.committed(nowMs: 31_000)
+    #expect(growth.parts == 4)
+  }
+}
+
 @Suite("How long a retry waits")
 struct RetryPolicyTests {
   @Test("The ceiling doubles from the first delay up to the longest, also after very many failures")

@@ -67,7 +67,7 @@ struct IngestRun {
     let firstPosition = progress.firstPositionAt - startedAt
     let stored = StoredRun(
       events: backlog.events, seconds: whole - firstPosition, usage: usage,
-      vacuumCPUSeconds: try surroundings.vacuumCPUSeconds(connection), batches: try batches(connection))
+      vacuumCPUSeconds: try surroundings.vacuumCPUSeconds(connection), transactions: try batches(connection))
     return Outcome(
       stored: stored, secondsWithStart: whole, firstPositionAfter: firstPosition,
       firstCommitAfter: firstCommit ?? whole, workerCPU: cpu.reduce(0, +), peakMiB: peaks.max() ?? 0,

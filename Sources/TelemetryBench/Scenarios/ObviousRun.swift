@@ -7,10 +7,8 @@ struct ObviousRun {
 
   func run() throws -> StoredRun {
     try surroundings.measureStoring(rows, areRolledUp: true, prepare: prepare) { connection, batch in
-      try connection.execute("BEGIN", operation: "begin a transaction")
       try batch.copy(into: connection, "staging")
       try connection.execute(Self.statement, operation: "store the new rows and add them up")
-      try connection.execute("COMMIT", operation: "commit")
     }
   }
 

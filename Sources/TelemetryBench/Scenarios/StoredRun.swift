@@ -9,7 +9,7 @@ struct StoredRun {
   var usage: ServerUsage
   /// CPU seconds of the server for a VACUUM ANALYZE afterwards, which autovacuum would do sooner or later.
   var vacuumCPUSeconds: Double
-  var batches: Int
+  var transactions: Int
 
   /// Notes it all for each event.
   func record(in findings: inout Findings, as subject: Subject) {
@@ -17,7 +17,7 @@ struct StoredRun {
     findings.add(count / seconds, .rate, of: subject)
     findings.add(usage.cpuSeconds / count * 1e6, .postgresCPU, of: subject)
     findings.add(usage.walBytes / count, .wal, of: subject)
-    findings.add(count / Double(batches), .batch, of: subject)
+    findings.add(count / Double(transactions), .batch, of: subject)
     findings.add(vacuumCPUSeconds / count * 1e6, .vacuumCPU, of: subject)
   }
 }
@@ -40,7 +40,8 @@ extension EncodedRows.Batch {
 extension Surroundings {
   /// Stores rows over one connection to a new database, and measures it.
   func measureStoring(
-    _ rows: EncodedRows, areRolledUp: Bool, prepare: (Connection) throws -> Void = { _ in },
+    _ rows: EncodedRows, areRolledUp: Bool, batchesInTransaction: Int = 1,
+    prepare: (Connection) throws -> Void = { _ in },
     store: (Connection, EncodedRows.Batch) throws -> Void
   ) throws -> StoredRun {
     let database = try makeDatabase()
@@ -53,7 +54,13 @@ extension Surroundings {
     let before = try usage(connection)
     let clock = ContinuousClock()
     let began = clock.now
-    for batch in rows.batches { try store(connection, batch) }
+    var transactions = 0
+    for first in stride(from: 0, to: rows.batches.count, by: batchesInTransaction) {
+      try connection.execute("BEGIN", operation: "begin a transaction")
+      for batch in rows.batches[first...].prefix(batchesInTransaction) { try store(connection, batch) }
+      try connection.execute("COMMIT", operation: "commit")
+      transactions += 1
+    }
     let seconds = (clock.now - began).seconds
     let usage = try self.usage(connection) - before
     try database.check(connection, events: rows.count, areRolledUp: areRolledUp)
@@ -61,7 +68,7 @@ extension Surroundings {
     try drop(database)
     return StoredRun(
       events: rows.count, seconds: seconds, usage: usage, vacuumCPUSeconds: vacuum,
-      batches: rows.batches.count)
+      transactions: transactions)
   }
 
   func vacuumCPUSeconds(_ connection: Connection) throws -> Double {
