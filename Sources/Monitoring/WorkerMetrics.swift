@@ -184,7 +184,7 @@ public struct IngestMetrics: Sendable {
       bounds: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30])
     batchEvents = registry.histogram(
       "batch_events", help: "Events in a committed batch.",
-      bounds: [1, 10, 100, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000])
+      bounds: [1, 10, 100, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000])
     bufferEvents = registry.gauge("buffer_events", help: "Events read and not yet committed.")
     bufferBytes = registry.gauge("buffer_bytes", help: "Bytes read and not yet committed.")
     lastCommittedEventTimestamp = registry.gauge(

@@ -1,3 +1,4 @@
+import Pipeline
 import TestSupport
 import Testing
 
@@ -22,5 +23,21 @@ struct IngestTests {
     try await stage.whileConsuming { _ in try await stage.drained(sent.count) }
     #expect(try truth.differences(in: stage.database) == [])
     #expect(truth.count < sent.count)
+  }
+
+  @Test("A backlog is stored in transactions larger than what is kept in memory")
+  func largeBatches() async throws {
+    let stage = try Stage(partitions: 2)
+    var random = SeededGenerator(seed: 8)
+    var truth = Truth()
+    try stage.produce(12_000, &random, &truth)
+    var settings = stage.settings
+    settings.batchEvents = 5_000
+    try await stage.whileConsuming(settings) { _ in try await stage.drained(12_000) }
+    #expect(try truth.differences(in: stage.database) == [])
+    // In parts of 64 KiB, which hold some 250 of these events, it would be about 50.
+    let batches = try stage.database.rows(
+      "SELECT count(*) < 20, max(events) > 1000, sum(events) FROM @.chat_telemetry_pending_batches")
+    #expect(batches == [["t", "t", "12000"]])
   }
 }

@@ -23,7 +23,7 @@ import Testing
     #expect(settings.kafka.start == .earliest)
     #expect(settings.postgres.url == nil)
     #expect(settings.postgres.schema == "public")
-    #expect(settings.ingest.batchBytes == 50_331_648)
+    #expect(settings.ingest.batchBytes == 16_777_216)
     #expect(settings.refresh.schedule == "5 * * * *")
     #expect(settings.refresh.afterEvents == 10_000)
     #expect(settings.refresh.minIntervalSeconds == 10)

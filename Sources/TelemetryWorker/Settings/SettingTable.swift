@@ -47,7 +47,7 @@ extension SettingKey {
       "The most events in one transaction."),
     size(
       "ingest.batch_bytes", \.ingest.batchBytes, 65_536...(1 << 30),
-      "The most bytes of rows in memory at once, twice. A larger batch goes to Postgres in parts, in one transaction."
+      "The most bytes of rows that go to Postgres at once; under a backlog a transaction has several such parts."
     ),
     integer(
       "ingest.flush_ms", \.ingest.flushMs, 1...60_000, unit: "milliseconds",
