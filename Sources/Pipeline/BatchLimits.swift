@@ -20,8 +20,8 @@ struct BatchLimits: Equatable, Sendable {
   static let maxDays = 64
   /// Days after which a batch ends, so that each part may touch as many.
   static let daysToEnd = 32
-  /// Rollup rows after which a batch ends: they are kept in memory, some 400 bytes each in all.
-  static let groupsToEnd = 100_000
+  /// Bytes of what is kept for the rollups after which a batch ends. It may grow by half as much more with the last part.
+  static let sumsBytesToEnd = 48 << 20
   /// Milliseconds after which a batch ends: what is not committed is read again when it fails.
   static let longestBatchMs: Int64 = 5_000
 
@@ -34,8 +34,8 @@ struct BatchLimits: Equatable, Sendable {
   /// What a batch has come to with the parts that are handed over.
   struct Size: Equatable {
     var events: Int
-    /// Rollup rows.
-    var groups: Int
+    /// Of what is kept for the rollups.
+    var sumsBytes: Int
     var days: Int
     var ageMs: Int64
   }
@@ -50,7 +50,7 @@ struct BatchLimits: Equatable, Sendable {
   /// Whether another part follows a full one in its batch: if more records than that had wait, and the batch has room.
   func goesOn(_ batch: Size, lastPart events: Int, recordsBehind: Int64) -> Bool {
     batch.events < self.events && recordsBehind > events && batch.ageMs < Self.longestBatchMs
-      && batch.groups < Self.groupsToEnd && batch.days <= Self.daysToEnd
+      && batch.sumsBytes < Self.sumsBytesToEnd && batch.days <= Self.daysToEnd
   }
 
   /// - Parameters:

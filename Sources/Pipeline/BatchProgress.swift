@@ -11,8 +11,8 @@ struct BatchProgress {
   private(set) var records = 0
   /// Days that its rows touch.
   private(set) var days: Set<Int32> = []
-  /// Rollup rows that its rows come to, as far as they are written.
-  private(set) var groups = 0
+  /// Bytes that are kept for its rollups, as far as its rows are written.
+  private(set) var sumsBytes = 0
   /// Of the parts that are written.
   var report = BatchReport()
 
@@ -37,11 +37,11 @@ struct BatchProgress {
 
   /// A part is written; the transaction is open.
   mutating func appended(_ part: IngestBatch, _ summary: BatchSummary, seconds: Double) {
-    groups = summary.groups
+    sumsBytes = summary.sumsBytes
     report.add(part, summary, seconds: seconds)
   }
 
   func size(nowMs: Int64) -> BatchLimits.Size {
-    BatchLimits.Size(events: records, groups: groups, days: days.count, ageMs: nowMs - sinceMs)
+    BatchLimits.Size(events: records, sumsBytes: sumsBytes, days: days.count, ageMs: nowMs - sinceMs)
   }
 }

@@ -53,8 +53,8 @@ public struct BatchSummary: Sendable {
   public var refused: [String: Int] = [:]
   /// Times of the stored events, in microseconds since the Unix epoch, ascending.
   public var eventTimes: [Int64]
-  /// Rollup rows of hours, domains and models that the batch has come to with this part.
-  public var groups = 0
+  /// Bytes that the worker keeps for the rollups of the batch, with this part.
+  public var sumsBytes = 0
   /// Seconds from the beginning to the end of the raw rows, duplicates found on the way too.
   public var copySeconds = 0.0
   /// Seconds from there to the end, which is the acknowledged COMMIT for the last part.

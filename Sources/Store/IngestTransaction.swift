@@ -87,7 +87,7 @@ final class IngestTransaction {
     var summary = rows.summary(late)
     summary.refused = writer.refused.reduce(into: [:]) { $0[$1.error.sqlState?.code ?? "", default: 0] += 1 }
     summary.copySeconds = (copied - began).seconds
-    summary.groups = sums.groupCount
+    summary.sumsBytes = sums.byteCount
     try beforeCommit(summary)
     count(summary, of: batch)
     try part.isLast ? close(part, letters: batch.deadLetters + late) : pause(batch)

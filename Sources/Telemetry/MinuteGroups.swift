@@ -8,6 +8,7 @@ struct MinuteGroups: ~Copyable, Sendable {
   /// By minute since 1970 and either a domain or a model; the other one is null.
   private var table = GroupTable()
   private var sums = ContiguousArray<Sum>()
+  var count: Int { sums.count }
   /// A minute of the day takes this many bits.
   private static let minuteBits = 11
 

@@ -77,31 +77,39 @@ public struct RollupDeltas: Sendable {
     events: Int
   ) {
     let order = GroupOrder(strings)
-    var hourGroups = MeasureGroups()
-    var domainGroups = MeasureGroups()
-    var modelGroups = MeasureGroups()
-    for (key, measures) in zip(grains.groups.keys, grains.groups.measures) {
-      let domain = key.domain == StringTable.null ? StringTable.unknown : key.domain
-      let model = key.model == StringTable.blank ? StringTable.unknown : key.model
-      hourGroups.merge(measures, into: GroupKey(bucket: key.bucket, domain: -1, model: -1))
-      domainGroups.merge(measures, into: GroupKey(bucket: key.bucket, domain: domain, model: -1))
-      modelGroups.merge(measures, into: GroupKey(bucket: key.bucket, domain: key.domain, model: model))
+    hours = Self.rows(grains.groups, order) { GroupKey(bucket: $0.bucket, domain: -1, model: -1) }
+    domains = Self.rows(grains.groups, order) {
+      let domain = $0.domain == StringTable.null ? StringTable.unknown : $0.domain
+      return GroupKey(bucket: $0.bucket, domain: domain, model: -1)
     }
-    hours = Self.rows(hourGroups, order)
-    domains = Self.rows(domainGroups, order)
-    models = Self.rows(modelGroups, order)
+    models = Self.rows(grains.groups, order) {
+      let model = $0.model == StringTable.blank ? StringTable.unknown : $0.model
+      return GroupKey(bucket: $0.bucket, domain: $0.domain, model: model)
+    }
     (summaries, bins, binCounts) = grains.summaries(order)
     (windows, windowMinutes, windowRequests, windowCosts) = minutes.windows(order)
     self.events = events
     texts = TextList(strings)
   }
 
-  private static func rows(_ groups: borrowing MeasureGroups, _ order: GroupOrder) -> [RollupRow] {
-    let keys = groups.keys
-    return order.sorted(keys).map { number in
-      RollupRow(
-        bucketStart: keys[number].bucket, domain: keys[number].domain, model: keys[number].model,
-        measures: groups.measures[number])
+  /// A row for each coarser key, which groups that are alike but for what it leaves out share.
+  private static func rows(
+    _ groups: borrowing MeasureGroups, _ order: GroupOrder, coarser: (GroupKey) -> GroupKey
+  ) -> [RollupRow] {
+    let keys = ContiguousArray(groups.keys.lazy.map(coarser))
+    var rows: [RollupRow] = []
+    var last: GroupKey?
+    for number in order.sorted(keys) {
+      let key = keys[number]
+      if let last, last.equals(key) {
+        rows[rows.count - 1].measures.merge(groups.measures[number])
+      } else {
+        rows.append(
+          RollupRow(
+            bucketStart: key.bucket, domain: key.domain, model: key.model, measures: groups.measures[number]))
+        last = key
+      }
     }
+    return rows
   }
 }

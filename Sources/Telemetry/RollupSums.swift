@@ -1,7 +1,6 @@
 /// What the events of one transaction add to the rollups, summed up batch by batch.
 ///
-/// It takes memory for each group, and 8 bytes for each event with a duration, whatever becomes of the batches. Not
-/// thread-safe.
+/// It takes memory for each group, and little for each event, whatever becomes of the batches. Not thread-safe.
 public struct RollupSums: ~Copyable {
   private var strings = StringTable()
   private var grains = FineGrains()
@@ -12,8 +11,17 @@ public struct RollupSums: ~Copyable {
 
   public init() {}
 
-  /// Hours by domain and model that the events are of, about: what memory and upserts grow with.
-  public var groupCount: Int { grains.groups.keys.count }
+  /// Bytes that it takes to keep this and to make rows of it in the end, about.
+  public var byteCount: Int {
+    grains.groups.keys.count * Self.bytesOfGroup + minutes.count * Self.bytesOfMinute + events * Self.bytesOfEvent
+  }
+
+  /// A group is kept once (some 170 bytes), sorted by each rollup (40), made a row of (140), and sent (250, twice).
+  private static let bytesOfGroup = 850
+  /// A minute is kept (60 bytes), sorted (40), made an element of three arrays (14), and sent (26).
+  private static let bytesOfMinute = 140
+  /// A duration is kept as a number and sorted.
+  private static let bytesOfEvent = 24
 
   /// Adds the events of one batch, which must be as it was when they were grouped.
   public mutating func add(_ added: consuming BatchGrains, of batch: EventBatch) {

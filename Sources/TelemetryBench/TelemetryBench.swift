@@ -47,7 +47,7 @@ struct TelemetryBench: AsyncParsableCommand {
   var obviousEvents = 300_000
 
   @Option(help: "Events of wide.")
-  var wideEvents = 200_000
+  var wideEvents = 1_000_000
 
   @Option(help: "Partitions of the topics. The embedded broker keeps 5 MiB a partition.")
   var partitions = 32

@@ -65,21 +65,21 @@ struct BatchLimitsTests {
   }
 
   @Test(
-    "A batch goes on while more than another part waits, until it is large, old, wide or has many rollup rows"
+    "A batch goes on while more than another part waits, until it is large, old, wide or takes much memory"
   )
   func goesOn() {
     func goesOn(
-      events: Int = 60, groups: Int = 10, days: Int = 1, ageMs: Int64 = 10, behind: Int64 = 21
+      events: Int = 60, sumsBytes: Int = 10, days: Int = 1, ageMs: Int64 = 10, behind: Int64 = 21
     ) -> Bool {
-      let size = BatchLimits.Size(events: events, groups: groups, days: days, ageMs: ageMs)
+      let size = BatchLimits.Size(events: events, sumsBytes: sumsBytes, days: days, ageMs: ageMs)
       return limits.goesOn(size, lastPart: 20, recordsBehind: behind)
     }
     #expect(goesOn())
     #expect(!goesOn(behind: 20))
     #expect(goesOn(events: 99))
     #expect(!goesOn(events: 100))
-    #expect(goesOn(groups: 99_999))
-    #expect(!goesOn(groups: 100_000))
+    #expect(goesOn(sumsBytes: (48 << 20) - 1))
+    #expect(!goesOn(sumsBytes: 48 << 20))
     #expect(goesOn(days: 32))
     #expect(!goesOn(days: 33))
     #expect(goesOn(ageMs: 4_999))
