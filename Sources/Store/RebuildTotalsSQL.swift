@@ -82,7 +82,7 @@ struct RebuildTotalsSQL {
   var sketches: String {
     let places = VerificationTotals.places
     let columns =
-      ["timed_requests"] + places + ["recent_bins", "recent_counts", "bins", "bin_counts"]
+      ["timed_requests"] + places + ["recent_bins", "recent_counts", "bin_counts"]
     let replacement = RowReplacement(
       table: schema.sketchesTable, keys: ["kind", "name"], columns: columns, scope: "true",
       hasUpdateTime: false)

@@ -112,7 +112,8 @@ struct VerificationTotals {
   var storedBins: String {
     """
     SELECT s.kind, s.name, u.bin, u.n FROM \(schema.sketchesTable) AS s, LATERAL (
-      SELECT bin, n FROM unnest(s.bins, s.bin_counts) AS a (bin, n)
+      SELECT array_lower(s.bin_counts, 1) + a.place - 1 AS bin, n
+      FROM unnest(s.bin_counts) WITH ORDINALITY AS a (n, place) WHERE n <> 0
       UNION ALL SELECT bin, n FROM unnest(s.recent_bins, s.recent_counts) AS b (bin, n)) AS u
     """
   }
@@ -147,6 +148,12 @@ struct VerificationTotals {
     ["bin", "before", "hits", "next"].map { "\(percentile)_\($0)" }
   }
 
+  /// Ascending bins `bin` with their hits `n` as an array whose subscripts are the bins.
+  private static let dense = """
+    format('[%s:%s]={%s}', min(bin), max(bin),
+      string_agg(repeat('0,', (bin - previous - 1)::integer) || n, ',' ORDER BY bin))::bigint[]
+    """
+
   /// The places of both percentiles in sketches given as `kind`, `name`, `bin` and `n`, counted again: the lower of the
   /// two order statistics has the rank p * (total - 1), counted from 0.
   static func places(of bins: String) -> String {
@@ -161,9 +168,10 @@ struct VerificationTotals {
     }
     return """
       SELECT kind, name, timed AS timed_requests, \(columns.joined(separator: ", ")),
-        array_agg(bin ORDER BY bin) AS bins, array_agg(n ORDER BY bin) AS bin_counts
+        \(dense) AS bin_counts
       FROM (
         SELECT *, sum(n) OVER (PARTITION BY kind, name ORDER BY bin)::bigint AS upto,
+          coalesce(lag(bin) OVER (PARTITION BY kind, name ORDER BY bin), bin - 1) AS previous,
           sum(n) OVER (PARTITION BY kind, name)::bigint AS timed
         FROM (
           SELECT kind, name, bin, sum(n)::bigint AS n FROM (\(bins)) AS hit GROUP BY 1, 2, 3 HAVING sum(n) > 0

@@ -130,6 +130,25 @@ struct FoldTests {
     }
   }
 
+  @Test("settles a row that very many small batches have added to")
+  func settlingMany() throws {
+    let stage = try SummaryStage()
+    try stage.store.write((0..<1_500).map { stage.bare("one.example", "m", durationMs: $0 % 700 * 20) })
+    try stage.store.write(stage.events(200, seed: 25))
+    try stage.refresh()
+    // As if each event had come in a batch of its own.
+    try stage.database.rows(
+      """
+      WITH whole AS (DELETE FROM @.chat_telemetry_day_sketch_deltas RETURNING *)
+      INSERT INTO @.chat_telemetry_day_sketch_deltas (day, domain, model, bins, bin_counts)
+      SELECT day, domain, model, ARRAY[u.bin], ARRAY[1]
+      FROM whole, unnest(bins, bin_counts) AS u (bin, n), generate_series(1, u.n)
+      """)
+    try stage.summaries().settleDaySketches()
+    #expect(try stage.database.number("SELECT count(*) FROM @.chat_telemetry_day_sketch_deltas") == 0)
+    try stage.expectTruth()
+  }
+
   @Test("keeps rows short to which it appends again and again")
   func compaction() throws {
     let stage = try SummaryStage()

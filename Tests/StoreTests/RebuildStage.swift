@@ -73,7 +73,9 @@ struct RebuildStage {
     found += try database.rows(
       """
       SELECT kind, name, bin, sum(n) FROM (
-        SELECT kind, name, u.bin, u.n FROM @.chat_telemetry_sketches, unnest(bins, bin_counts) AS u (bin, n)
+        SELECT kind, name, u.bin, u.n FROM @.chat_telemetry_sketches,
+          LATERAL (SELECT array_lower(bin_counts, 1) + place - 1 AS bin, n
+            FROM unnest(bin_counts) WITH ORDINALITY AS c (n, place) WHERE n <> 0) AS u
         UNION ALL
         SELECT kind, name, u.bin, u.n FROM @.chat_telemetry_sketches, unnest(recent_bins, recent_counts) AS u (bin, n)
       ) AS hit GROUP BY 1, 2, 3 ORDER BY 1, 2, 3

@@ -165,7 +165,10 @@ struct RebuildTests {
         """,
         "UPDATE @.chat_telemetry_totals SET total_searches = total_searches + 5 WHERE \(domain) AND model = 'unknown'",
         "DELETE FROM @.chat_telemetry_totals WHERE \(domain) AND model = 'large'",
-        "UPDATE @.chat_telemetry_sketches SET bin_counts[1] = bin_counts[1] + 1, median_bin = 0 WHERE name = 'large'",
+        """
+        UPDATE @.chat_telemetry_sketches SET median_bin = 0,
+          bin_counts[array_upper(bin_counts, 1)] = bin_counts[array_upper(bin_counts, 1)] + 1 WHERE name = 'large'
+        """,
       ] {
         try stage.database.rows(change)
         #expect(!(try stage.verify().isClean))

@@ -170,7 +170,9 @@ struct SummaryTruth {
         "sketches of domains",
         found: """
           SELECT name, bin, sum(n) FROM (
-            SELECT name, u.bin, u.n FROM @.chat_telemetry_sketches, unnest(bins, bin_counts) AS u (bin, n)
+            SELECT name, u.bin, u.n FROM @.chat_telemetry_sketches,
+              LATERAL (SELECT array_lower(bin_counts, 1) + place - 1 AS bin, n
+                FROM unnest(bin_counts) WITH ORDINALITY AS c (n, place) WHERE n <> 0) AS u
             WHERE kind = 'domain'
             UNION ALL
             SELECT name, u.bin, u.n FROM @.chat_telemetry_sketches, unnest(recent_bins, recent_counts) AS u (bin, n)

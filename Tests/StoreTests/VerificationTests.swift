@@ -224,8 +224,12 @@ struct VerificationTests {
   @Test(
     "A bin, a percentile, a count of events or a position that is wrong is found and named",
     arguments: [
-      ("sketches", "bin_counts[1] = bin_counts[1] + 1", "sketches bin_counts"),
-      ("sketches", "bins[1] = bins[1] - 1", "sketches bins"),
+      (
+        "sketches", "bin_counts[array_upper(bin_counts, 1)] = bin_counts[array_upper(bin_counts, 1)] + 1",
+        "sketches bin_counts"
+      ),
+      // Which moves every count to another bin.
+      ("sketches", "bin_counts = array_fill(0::bigint, ARRAY[1], ARRAY[0]) || bin_counts", "sketches bins"),
       (
         "sketches", "recent_bins = recent_bins || 7::smallint, recent_counts = recent_counts || 1",
         "sketches bins"

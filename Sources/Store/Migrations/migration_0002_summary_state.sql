@@ -37,17 +37,15 @@ CREATE TABLE @schema@.chat_telemetry_sketches (
   p95_before bigint NOT NULL,
   p95_hits bigint NOT NULL,
   p95_next smallint,
-  -- Hits since the bins below were last summed up: a bin may come more than once.
+  -- Hits that bin_counts does not have yet: a bin may come more than once.
   recent_bins smallint[] NOT NULL,
   recent_counts integer[] NOT NULL,
-  -- bins[i], ascending, was hit bin_counts[i] times.
-  bins smallint[] NOT NULL,
+  -- The subscripts are the bins, from the lowest to the highest that was hit: '[40:42]={1,0,7}'.
   bin_counts bigint[] NOT NULL,
   PRIMARY KEY (kind, name)
 ) WITH (fillfactor = 60);
 -- Uncompressed and out of the row: what is not changed is then not written again.
-ALTER TABLE @schema@.chat_telemetry_sketches
-  ALTER COLUMN bins SET STORAGE EXTERNAL, ALTER COLUMN bin_counts SET STORAGE EXTERNAL;
+ALTER TABLE @schema@.chat_telemetry_sketches ALTER COLUMN bin_counts SET STORAGE EXTERNAL;
 
 -- What the folds since the last settling add to the sketches in the day rows of the model rollups: appending is far
 -- cheaper than rewriting those at each fold.

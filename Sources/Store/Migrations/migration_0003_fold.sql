@@ -4,6 +4,10 @@
 CREATE AGGREGATE @schema@.chat_telemetry_sum(bigint) (
   SFUNC = int8pl, STYPE = bigint, INITCOND = '0', COMBINEFUNC = int8pl, PARALLEL = SAFE);
 
+-- Puts arrays behind each other. Each row copies what came before it, so it is for groups of some hundred rows.
+CREATE AGGREGATE @schema@.chat_telemetry_concat(anycompatiblearray) (
+  SFUNC = array_cat, STYPE = anycompatiblearray, PARALLEL = SAFE);
+
 -- Sums up the bins of a day row's sketch once appending has made them many.
 CREATE FUNCTION @schema@.chat_telemetry_compact_sketch(INOUT bins smallint[], INOUT counts bigint[])
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -18,35 +22,69 @@ BEGIN
 END
 $function$;
 
--- The place of a rank, found from a place near it: bin by bin, down or up, through the bins summed up (bins, ascending)
--- and the hits since. The rank must be below the number of hits; nothing is done for a rank that is in its place.
-CREATE FUNCTION @schema@.chat_telemetry_walk(
-  rank bigint, INOUT bin smallint, INOUT before bigint, INOUT hits bigint, INOUT next_bin smallint,
-  bins smallint[], bin_counts bigint[], recent_bins smallint[], recent_counts integer[])
+-- Adds hits to the counts of a sketch, whose subscripts are bins; null for a new sketch. Changing one array in place
+-- costs a fraction of unnesting it, adding and aggregating it anew.
+CREATE FUNCTION @schema@.chat_telemetry_add_hits(INOUT bin_counts bigint[], bins smallint[], counts integer[])
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $function$
 DECLARE
-  place integer;
-  is_down boolean;
+  hits bigint[];
+  lowest integer;
+  highest integer;
 BEGIN
-  WHILE rank < before OR rank >= before + hits LOOP
-    is_down := rank < before;
-    IF is_down THEN
-      next_bin := bin;
-      place := width_bucket((bin - 1)::smallint, bins);
-      bin := greatest(
-        bins[place], (SELECT max(u.hit) FROM unnest(recent_bins) AS u (hit) WHERE u.hit < chat_telemetry_walk.bin));
-    ELSE
-      before := before + hits;
-      bin := next_bin;
-      place := width_bucket(bin, bins);
-      next_bin := least(
-        bins[place + 1], (SELECT min(u.hit) FROM unnest(recent_bins) AS u (hit) WHERE u.hit > chat_telemetry_walk.bin));
-    END IF;
-    SELECT coalesce(sum(u.n), 0) + CASE WHEN bins[place] = bin THEN bin_counts[place] ELSE 0 END INTO hits
-    FROM unnest(recent_bins, recent_counts) AS u (hit, n) WHERE u.hit = bin;
-    IF is_down THEN before := before - hits; END IF;
+  SELECT array_agg(h.bin), array_agg(h.n), min(h.bin), max(h.bin) INTO bins, hits, lowest, highest
+  FROM (
+    SELECT u.bin, @schema@.chat_telemetry_sum(u.n) AS n
+    FROM (SELECT unnest(bins) AS bin, unnest(counts) AS n) AS u GROUP BY u.bin
+  ) AS h;
+  IF bin_counts IS NULL THEN
+    bin_counts := array_fill(0::bigint, ARRAY[highest - lowest + 1], ARRAY[lowest]);
+  END IF;
+  IF lowest < array_lower(bin_counts, 1) THEN
+    bin_counts := array_fill(0::bigint, ARRAY[array_lower(bin_counts, 1) - lowest], ARRAY[lowest]) || bin_counts;
+  END IF;
+  IF highest > array_upper(bin_counts, 1) THEN
+    bin_counts := bin_counts || array_fill(0::bigint, ARRAY[highest - array_upper(bin_counts, 1)]);
+  END IF;
+  FOR place IN 1..cardinality(bins) LOOP
+    bin_counts[bins[place]] := bin_counts[bins[place]] + hits[place];
   END LOOP;
+END
+$function$;
+
+-- The place of a rank, found from a bin near it, or null for none: bin by bin, down or up. before and hits are as they
+-- are in bin_counts, or null. The rank must be below the number of hits.
+CREATE FUNCTION @schema@.chat_telemetry_find_rank(
+  rank bigint, INOUT bin integer, INOUT before bigint, INOUT hits bigint, INOUT next_bin integer, bin_counts bigint[])
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $function$
+BEGIN
+  IF rank >= before AND rank < before + hits THEN
+    RETURN;
+  END IF;
+  IF before IS NULL THEN
+    bin := coalesce(bin, array_lower(bin_counts, 1));
+    SELECT coalesce(@schema@.chat_telemetry_sum(u.n), 0) INTO before FROM unnest(bin_counts[:bin - 1]) AS u (n);
+    hits := bin_counts[bin];
+  END IF;
+  -- Beyond either end is null, which ends every loop.
+  WHILE rank < before LOOP
+    bin := bin - 1;
+    hits := bin_counts[bin];
+    before := before - hits;
+  END LOOP;
+  WHILE rank >= before + hits LOOP
+    before := before + hits;
+    bin := bin + 1;
+    hits := bin_counts[bin];
+  END LOOP;
+  next_bin := bin + 1;
+  WHILE bin_counts[next_bin] = 0 LOOP
+    next_bin := next_bin + 1;
+  END LOOP;
+  IF next_bin > array_upper(bin_counts, 1) THEN
+    next_bin := NULL;
+  END IF;
 END
 $function$;
 
@@ -105,14 +143,28 @@ BEGIN
   PERFORM pg_advisory_xact_lock('@schema@.chat_telemetry_fold_state'::regclass::oid::bigint);
   -- Named apart, so that only their rows are read.
   SELECT array_agg(DISTINCT day::timestamptz) INTO days FROM @schema@.chat_telemetry_day_sketch_deltas;
-  WITH delta AS MATERIALIZED (
-    DELETE FROM @schema@.chat_telemetry_day_sketch_deltas RETURNING *
+  -- Where very many stand for one row, they are summed up first: putting them behind each other would be quadratic.
+  WITH many AS MATERIALIZED (
+    SELECT day, coalesce(domain, '') AS name, model FROM @schema@.chat_telemetry_day_sketch_deltas
+    GROUP BY day, domain, model HAVING count(*) > 1000
+  ), delta AS MATERIALIZED (
+    DELETE FROM @schema@.chat_telemetry_day_sketch_deltas AS d USING many AS m
+    WHERE d.day = m.day AND coalesce(d.domain, '') = m.name AND d.model = m.model
+    RETURNING d.*
   ), hit AS (
     SELECT day, domain, model, bin, sum(n) AS n
     FROM (SELECT day, domain, model, unnest(bins) AS bin, unnest(bin_counts) AS n FROM delta) AS u
     GROUP BY day, domain, model, bin
-  ), sketch AS (
-    SELECT day, domain, model, array_agg(bin) AS bins, array_agg(n) AS counts FROM hit GROUP BY day, domain, model
+  )
+  INSERT INTO @schema@.chat_telemetry_day_sketch_deltas (day, domain, model, bins, bin_counts)
+  SELECT day, domain, model, array_agg(bin), array_agg(n::integer) FROM hit GROUP BY day, domain, model;
+
+  WITH delta AS MATERIALIZED (
+    DELETE FROM @schema@.chat_telemetry_day_sketch_deltas RETURNING *
+  ), sketch AS MATERIALIZED (
+    SELECT day, domain, model, @schema@.chat_telemetry_concat(bins) AS bins,
+      @schema@.chat_telemetry_concat(bin_counts::bigint[]) AS counts
+    FROM delta GROUP BY day, domain, model
   )
   UPDATE @schema@.chat_telemetry_model_rollups_day AS r
   SET (duration_bins, duration_bin_counts) = (
@@ -224,14 +276,21 @@ BEGIN
     INSERT INTO @schema@.chat_telemetry_day_sketch_deltas (day, domain, model, bins, bin_counts)
     SELECT day, domain, coalesce(nullif(model, ''), 'unknown'), bins, bin_counts FROM delta WHERE bins <> '{}'
     RETURNING 1
-  ), hit AS MATERIALIZED (
-    SELECT domain, model, unnest(bins) AS bin, unnest(bin_counts) AS n FROM delta
-  ), grown AS MATERIALIZED (
-    SELECT 'domain' AS kind, domain AS name, array_agg(bin) AS bins, array_agg(n) AS counts, sum(n) AS timed
-    FROM hit WHERE domain IS NOT NULL GROUP BY domain
+  ), part AS MATERIALIZED (
+    -- What puts arrays behind each other copies them again and again: so in parts, which any number may tell apart.
+    SELECT 'domain' AS kind, domain AS name, @schema@.chat_telemetry_concat(bins) AS bins,
+      @schema@.chat_telemetry_concat(bin_counts) AS counts, @schema@.chat_telemetry_sum(timed_requests) AS timed
+    FROM delta WHERE domain IS NOT NULL AND bins <> '{}'
+    GROUP BY domain, total_cost_micros % (SELECT 1 + sum(cardinality(bins)) / 20000 FROM delta)
     UNION ALL
-    SELECT 'model', model, array_agg(bin), array_agg(n::integer), sum(n)::bigint
-    FROM (SELECT model, bin, sum(n) AS n FROM hit WHERE model <> '' GROUP BY model, bin) AS h GROUP BY model
+    SELECT 'model', model, @schema@.chat_telemetry_concat(bins), @schema@.chat_telemetry_concat(bin_counts),
+      @schema@.chat_telemetry_sum(timed_requests)
+    FROM delta WHERE model <> '' AND bins <> '{}'
+    GROUP BY model, total_cost_micros % (SELECT 1 + sum(cardinality(bins)) / 20000 FROM delta)
+  ), grown AS MATERIALIZED (
+    SELECT kind, name, @schema@.chat_telemetry_concat(bins) AS bins, @schema@.chat_telemetry_concat(counts) AS counts,
+      @schema@.chat_telemetry_sum(timed) AS timed
+    FROM part GROUP BY kind, name
   ), placed AS MATERIALIZED (
     -- The places of the percentiles with the new hits; null for a new sketch.
     SELECT g.kind, g.name, coalesce(s.timed_requests, 0) + g.timed AS timed,
@@ -241,7 +300,7 @@ BEGIN
       least(s.p95_next, above_p95) AS p95_next,
       coalesce(s.recent_bins, '{}') || g.bins AS recent_bins,
       coalesce(s.recent_counts, '{}') || g.counts AS recent_counts,
-      s.bins, s.bin_counts
+      s.bin_counts
     FROM grown AS g
     LEFT JOIN @schema@.chat_telemetry_sketches AS s ON s.kind = g.kind AND s.name = g.name
     CROSS JOIN LATERAL (
@@ -255,60 +314,38 @@ BEGIN
     ) AS new
   ), judged AS MATERIALIZED (
     SELECT p.*, 50 * (timed - 1) / 100 AS median_rank, 95 * (timed - 1) / 100 AS p95_rank,
-      bins IS NULL OR cardinality(recent_bins) > 200 AS is_long,
-      50 * (timed - 1) / 100 >= median_before AND 50 * (timed - 1) / 100 < median_before + median_hits
+      cardinality(recent_bins) > 200 AS is_long,
+      bin_counts IS NOT NULL AND cardinality(recent_bins) <= 200
+        AND 50 * (timed - 1) / 100 >= median_before AND 50 * (timed - 1) / 100 < median_before + median_hits
         AND 95 * (timed - 1) / 100 >= p95_before AND 95 * (timed - 1) / 100 < p95_before + p95_hits AS is_in_place
     FROM placed AS p
   ), summed_up AS MATERIALIZED (
-    -- upto: the hits in a bin and in all before it; so a rank is in the bin after those whose hits are no more.
-    SELECT j.*, w.bins AS all_bins, w.bin_counts AS all_counts, w.upto,
-      width_bucket(median_rank, w.upto) + 1 AS median_at, width_bucket(p95_rank, w.upto) + 1 AS p95_at
-    FROM judged AS j
-    CROSS JOIN LATERAL (
-      SELECT array_agg(b.bin) AS bins, array_agg(b.n) AS bin_counts, array_agg(b.upto) AS upto
-      FROM (
-        SELECT u.bin, @schema@.chat_telemetry_sum(u.n) AS n, @schema@.chat_telemetry_sum(
-          @schema@.chat_telemetry_sum(u.n)) OVER (ORDER BY u.bin ROWS UNBOUNDED PRECEDING) AS upto
-        FROM (
-          SELECT unnest(j.bins || j.recent_bins) AS bin, unnest(j.bin_counts || j.recent_counts::bigint[]) AS n
-        ) AS u GROUP BY u.bin
-      ) AS b
-    ) AS w
-    WHERE is_long
+    SELECT j.*, @schema@.chat_telemetry_add_hits(bin_counts, recent_bins, recent_counts) AS all_counts
+    FROM judged AS j WHERE NOT is_in_place
   ), new_sketch AS (
-    SELECT kind, name, timed,
-      all_bins[median_at] AS median_bin, upto[median_at] - all_counts[median_at] AS median_before,
-      all_counts[median_at] AS median_hits, all_bins[median_at + 1] AS median_next,
-      all_bins[p95_at] AS p95_bin, upto[p95_at] - all_counts[p95_at] AS p95_before,
-      all_counts[p95_at] AS p95_hits, all_bins[p95_at + 1] AS p95_next,
-      '{}'::smallint[] AS recent_bins, '{}'::integer[] AS recent_counts, all_bins, all_counts
+    SELECT kind, name, timed, m.bin AS median_bin, m.before AS median_before, m.hits AS median_hits,
+      m.next_bin AS median_next, p.bin AS p95_bin, p.before AS p95_before, p.hits AS p95_hits, p.next_bin AS p95_next,
+      '{}'::smallint[] AS recent_bins, '{}'::integer[] AS recent_counts, all_counts AS bin_counts
     FROM summed_up
+    CROSS JOIN LATERAL @schema@.chat_telemetry_find_rank(
+      median_rank, median_bin, CASE WHEN NOT is_long THEN median_before END, median_hits, median_next, all_counts) AS m
+    CROSS JOIN LATERAL @schema@.chat_telemetry_find_rank(
+      p95_rank, p95_bin, CASE WHEN NOT is_long THEN p95_before END, p95_hits, p95_next, all_counts) AS p
     UNION ALL
     SELECT kind, name, timed, median_bin, median_before, median_hits, median_next,
-      p95_bin, p95_before, p95_hits, p95_next, recent_bins, recent_counts, '{}', '{}'
-    FROM judged WHERE is_in_place AND NOT is_long
-    UNION ALL
-    SELECT kind, name, timed, m.bin, m.before, m.hits, m.next_bin, p.bin, p.before, p.hits, p.next_bin,
-      recent_bins, recent_counts, '{}', '{}'
-    FROM judged
-    CROSS JOIN LATERAL @schema@.chat_telemetry_walk(
-      median_rank, median_bin, median_before, median_hits, median_next,
-      bins, bin_counts, recent_bins, recent_counts) AS m
-    CROSS JOIN LATERAL @schema@.chat_telemetry_walk(
-      p95_rank, p95_bin, p95_before, p95_hits, p95_next, bins, bin_counts, recent_bins, recent_counts) AS p
-    WHERE NOT is_in_place AND NOT is_long
+      p95_bin, p95_before, p95_hits, p95_next, recent_bins, recent_counts, '{}'
+    FROM judged WHERE is_in_place
   ), sketch_rows AS (
     INSERT INTO @schema@.chat_telemetry_sketches AS r (kind, name, timed_requests,
       median_bin, median_before, median_hits, median_next, p95_bin, p95_before, p95_hits, p95_next,
-      recent_bins, recent_counts, bins, bin_counts)
+      recent_bins, recent_counts, bin_counts)
     SELECT * FROM new_sketch ORDER BY kind, name COLLATE "C"
     ON CONFLICT (kind, name) DO UPDATE SET timed_requests = excluded.timed_requests,
       median_bin = excluded.median_bin, median_before = excluded.median_before, median_hits = excluded.median_hits,
       median_next = excluded.median_next, p95_bin = excluded.p95_bin, p95_before = excluded.p95_before,
       p95_hits = excluded.p95_hits, p95_next = excluded.p95_next,
       recent_bins = excluded.recent_bins, recent_counts = excluded.recent_counts,
-      bins = CASE WHEN excluded.bins = '{}' THEN r.bins ELSE excluded.bins END,
-      bin_counts = CASE WHEN excluded.bins = '{}' THEN r.bin_counts ELSE excluded.bin_counts END
+      bin_counts = CASE WHEN excluded.bin_counts = '{}' THEN r.bin_counts ELSE excluded.bin_counts END
   ),
 
   -- Windows.
@@ -373,9 +410,10 @@ END
 $migration$;
 
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_sum(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @schema@.chat_telemetry_concat(anycompatiblearray) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_compact_sketch(smallint[], bigint[]) FROM PUBLIC;
-REVOKE ALL ON FUNCTION @schema@.chat_telemetry_walk(
-  bigint, smallint, bigint, bigint, smallint, smallint[], bigint[], smallint[], integer[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @schema@.chat_telemetry_add_hits(bigint[], smallint[], integer[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @schema@.chat_telemetry_find_rank(bigint, integer, bigint, bigint, integer, bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_close_months(timestamptz) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_settle_day_sketches() FROM PUBLIC;
 REVOKE ALL ON FUNCTION @schema@.chat_telemetry_fold() FROM PUBLIC;
