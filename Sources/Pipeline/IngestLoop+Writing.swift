@@ -59,8 +59,9 @@ extension IngestLoop {
   /// Whether another part of the batch follows the one that is handed over.
   private func goesOn(_ progress: BatchProgress) -> Bool {
     // Held records are of days that are too many; a late dead letter needs the bytes of its record.
-    guard isFull && intake.held.isEmpty && !batch.events.keepsSources && !isStopping
-      && progress.parts < growth.parts
+    guard
+      isFull && intake.held.isEmpty && !batch.events.keepsSources && !isStopping
+        && progress.parts < growth.parts
     else { return false }
     return limits.goesOn(
       progress.size(nowMs: SteadyClock.nowMs()), lastPart: batch.records, recordsBehind: recordsBehind())
