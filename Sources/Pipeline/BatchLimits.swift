@@ -81,7 +81,7 @@ struct BatchGrowth: Equatable, Sendable {
   private(set) var parts = 1
   private var steadyUntilMs = Int64.min
 
-  private static let factor = 4
+  private static let factor = 8
   private static let mostParts = 1 << 20
   /// Milliseconds without growth after a loss.
   static let steadyAfterLossMs: Int64 = 30_000

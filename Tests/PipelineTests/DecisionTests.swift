@@ -97,7 +97,7 @@ struct BatchGrowthTests {
       parts.append(growth.parts)
       growth.committed(nowMs: Int64(second))
     }
-    #expect(parts.prefix(4) == [1, 4, 16, 64])
+    #expect(parts.prefix(4) == [1, 8, 64, 512])
     #expect(parts == parts.sorted())
     #expect(growth.parts > 1_000)
   }
@@ -111,7 +111,7 @@ struct BatchGrowthTests {
     growth.committed(nowMs: 30_999)
     #expect(growth.parts == 1)
     growth.committed(nowMs: 31_000)
-    #expect(growth.parts == 4)
+    #expect(growth.parts == 8)
   }
 }
 
