@@ -215,6 +215,13 @@ CREATE TABLE @schema@.chat_telemetry_window_deltas (
   CHECK ((domain IS NULL) <> (model IS NULL))
 );
 
+-- Read once, and soon: compressing the long ones would cost more than all else about them.
+ALTER TABLE @schema@.chat_telemetry_summary_deltas
+  ALTER COLUMN bins SET STORAGE EXTERNAL, ALTER COLUMN bin_counts SET STORAGE EXTERNAL;
+ALTER TABLE @schema@.chat_telemetry_window_deltas
+  ALTER COLUMN minutes SET STORAGE EXTERNAL, ALTER COLUMN requests SET STORAGE EXTERNAL,
+  ALTER COLUMN cost_micros SET STORAGE EXTERNAL;
+
 -- One row for each committed batch that the coordinator has not folded yet: a cheap look at what is pending.
 CREATE TABLE @schema@.chat_telemetry_pending_batches (
   batch_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
