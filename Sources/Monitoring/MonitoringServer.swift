@@ -27,7 +27,6 @@ public actor MonitoringServer {
   private let port: UInt16
   private let router: Router
   private let logger: Logger
-  private var server: HTTPServer?
   private var serving: Task<Void, any Error>?
   private var stopped = false
 
@@ -49,24 +48,30 @@ public actor MonitoringServer {
   }
 
   /// Listens, and returns the port once connections are taken.
-  /// - Throws: ``MonitoringServerError``.
+  /// - Throws: ``MonitoringServerError``; `CancellationError` when ``stop()`` was called, before or meanwhile, or the
+  ///   task was cancelled.
   @discardableResult
   public func start() async throws -> UInt16 {
+    guard !stopped else { throw CancellationError() }
     precondition(serving == nil, "the server runs already")
     let router = self.router
     let server = HTTPServer(
       config: try ListenAddress.configuration(host: host, port: port),
       handler: ClosureHTTPHandler { await router.reply(to: $0) })
-    let serving = Task { try await server.run() }
+    let serving = Task { try await Self.serve(server) }
+    // Before anything is awaited: a stop that comes while the server begins to listen must find it.
+    self.serving = serving
     do {
       try await Self.waitUntilListening(server, serving)
     } catch {
       serving.cancel()
+      _ = await serving.result
+      self.serving = nil
+      if error is CancellationError { throw error }
       throw MonitoringServerError.cannotListen(host: host, port: port, reason: Self.reason(error))
     }
-    self.server = server
-    self.serving = serving
     let bound = await server.boundPort ?? port
+    guard !stopped else { throw CancellationError() }
     logger.info("HTTP server listens", metadata: ["host": .string(host), "port": .number(bound)])
     return bound
   }
@@ -75,29 +80,31 @@ public actor MonitoringServer {
   /// process runs out of file descriptors, listens again: monitoring must not end before the work does.
   /// - Throws: ``MonitoringServerError`` when it cannot listen in the first place.
   public func run() async throws {
-    try await start()
-    while let failure = await servingFailure() {
-      logger.error(
-        "HTTP server failed; listening again in a second", metadata: ["reason": .string(Self.reason(failure))]
-      )
-      try? await Task.sleep(for: .seconds(1))
-      guard !Task.isCancelled, !stopped else { break }
-      do {
-        try await start()
-      } catch {
-        logger.error("HTTP server cannot listen again", metadata: ["reason": "\(error)"])
+    do {
+      try await start()
+      while let failure = await servingFailure() {
+        logger.error(
+          "HTTP server failed; listening again in a second",
+          metadata: ["reason": .string(Self.reason(failure))])
+        try await Task.sleep(for: .seconds(1))
+        do {
+          try await start()
+        } catch let error as MonitoringServerError {
+          logger.error("HTTP server cannot listen again", metadata: ["reason": "\(error)"])
+        }
       }
+    } catch is CancellationError {
+      // Someone asked for the end while it was not listening.
     }
     await stop()
   }
 
-  /// Closes the listening socket and the connections; requests at work have a second to end. For good.
+  /// Closes the listening socket and the connections; requests at work have a second to end. Returns within two
+  /// seconds, whatever the endpoints do. For good: a server that only begins to listen, or does so later, ends too.
   public func stop() async {
     stopped = true
-    guard let server else { return }
-    self.server = nil
-    await server.stop(timeout: 1)
-    serving = nil
+    serving?.cancel()
+    _ = await serving?.result
   }
 
   /// Waits for the end of the server; nil when someone asked for it.
@@ -113,11 +120,39 @@ public actor MonitoringServer {
     }
     guard !Task.isCancelled, !stopped else { return nil }
     serving = nil
-    server = nil
     return failure
   }
 
-  /// Throws at once when the server ends instead of listening.
+  /// Serves until the server fails or the task is cancelled.
+  private static func serve(_ server: HTTPServer) async throws {
+    let running = Task { try await server.run() }
+    let (news, report) = AsyncThrowingStream<Never, any Error>.makeStream()
+    Task { report.finish(throwing: await running.result.failure ?? SocketError.disconnected) }
+    for try await _ in news {}
+    // Cancelled.
+    await end(server, running)
+  }
+
+  /// The server itself would wait for every request, also for one whose endpoint waits for a database that does not
+  /// answer: such a request is left behind.
+  private static func end(_ server: HTTPServer, _ running: Task<Void, any Error>) async {
+    let (ending, ended) = AsyncStream<Never>.makeStream()
+    Task {
+      await server.stop(timeout: 1)
+      // Of a server that does not listen yet, the stop knew nothing.
+      running.cancel()
+      _ = await running.result
+      ended.finish()
+    }
+    Task {
+      try await Task.sleep(for: .seconds(2))
+      ended.finish()
+    }
+    // In a task of its own, as this one is cancelled and would not wait.
+    await Task { for await _ in ending {} }.value
+  }
+
+  /// Throws at once when the server ends instead of listening, or when the task is cancelled.
   private static func waitUntilListening(_ server: HTTPServer, _ serving: Task<Void, any Error>) async throws
   {
     let (news, report) = AsyncThrowingStream<Void, any Error>.makeStream()
@@ -133,6 +168,7 @@ public actor MonitoringServer {
       ending.cancel()
     }
     for try await _ in news { return }
+    throw CancellationError()
   }
 
   private static func reason(_ error: any Error) -> String {

@@ -156,20 +156,66 @@ struct HTTPTests {
       host: "127.0.0.1", port: running.port, title: "", metrics: running.metrics.registry,
       health: running.health, logger: running.log.logger())
     let run = Task { try await again.run() }
-    while (try? await ask("/live", port: running.port)) == nil { await Task.yield() }
-    await again.stop()
-    try await run.value
+    try await eventually("an answer on the same port") {
+      (try? await ask("/live", port: running.port)) != nil
+    }
+    try await ends("stop and run") {
+      await again.stop()
+      try await run.value
+    }
+  }
+
+  @Test("a stop that comes before the server listens, or while it begins to, ends it as well")
+  func earlyStop() async throws {
+    try await ends("every server") {
+      try await withThrowingTaskGroup { group in
+        // The more patient, the further the server has come.
+        for patience in 0..<200 {
+          let server = Self.server()
+          let run = Task { try await server.run() }
+          for _ in 0..<patience { await Task.yield() }
+          group.addTask {
+            await server.stop()
+            try await run.value
+          }
+        }
+        try await group.waitForAll()
+      }
+    }
+  }
+
+  @Test("an endpoint that never answers does not hold up a stop")
+  func stuckEndpoint() async throws {
+    let (asked, arrival) = AsyncStream<Void>.makeStream()
+    let (released, release) = AsyncStream<Never>.makeStream()
+    let stuck = HTTPEndpoint(path: "/api/stuck", title: "") { _ in
+      arrival.yield()
+      // A task of its own heeds no cancellation, like a query that blocks its thread.
+      await Task { for await _ in released {} }.value
+      return .text("")
+    }
+    defer { release.finish() }
+    let running = try await Running(endpoints: [stuck])
+    let client = Task { try? await ask("/api/stuck", port: running.port) }
+    try await ends("the request's way to the endpoint") { for await _ in asked { return } }
+    try await ends("stop") { await running.server.stop() }
+    release.finish()
+    _ = await client.value
   }
 
   @Test("cancelling the task that runs the server stops it")
   func cancellation() async throws {
     let log = LogRecorder()
-    let server = MonitoringServer(
+    let server = Self.server(log)
+    let run = Task { try await server.run() }
+    try await eventually("word that it listens") { !log.lines.isEmpty }
+    run.cancel()
+    try await ends("run") { try await run.value }
+  }
+
+  private static func server(_ log: LogRecorder = LogRecorder()) -> MonitoringServer {
+    MonitoringServer(
       host: "localhost", port: 0, title: "", metrics: MetricsRegistry(), health: HealthState(),
       logger: log.logger())
-    let run = Task { try await server.run() }
-    while log.lines.isEmpty { await Task.yield() }
-    run.cancel()
-    try await run.value
   }
 }

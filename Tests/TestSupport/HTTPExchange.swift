@@ -12,7 +12,7 @@ public struct HTTPAnswer: Sendable {
 public struct NoAnswer: Error {}
 
 /// Sends bytes to a port of 127.0.0.1 and reads until the server closes. On a thread of its own: blocking in a task
-/// could take the thread the server needs.
+/// could take the thread the server needs. Who is silent for 30 seconds has no more to say.
 public func exchange(_ request: String, port: UInt16) async throws -> String {
   try await Background { try blockingExchange(request, port: port) }.value
 }
@@ -20,6 +20,10 @@ public func exchange(_ request: String, port: UInt16) async throws -> String {
 private func blockingExchange(_ request: String, port: UInt16) throws -> String {
   let file = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
   defer { close(file) }
+  var limit = timeval(tv_sec: 30, tv_usec: 0)
+  for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+    setsockopt(file, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
+  }
   var address = sockaddr_in()
   address.sin_family = sa_family_t(AF_INET)
   address.sin_port = port.bigEndian
