@@ -27,7 +27,9 @@ struct SummaryDeltaCopy {
     "total_searches", "total_iterations", "first_request_at", "last_request_at", "bins", "bin_counts",
   ]
 
-  private static let windowColumns = ["day", "domain", "model", "minutes", "requests", "cost_micros"]
+  private static let windowColumns = [
+    "hour", "domain", "model", "requests", "cost_micros", "minutes", "minute_requests", "minute_costs",
+  ]
 
   private func copy(
     _ rows: borrowing ByteArena, into table: String, _ columns: [String]
@@ -64,11 +66,13 @@ struct SummaryDeltaCopy {
 
   private func encode(_ window: WindowDelta, _ deltas: RollupDeltas, _ row: inout ByteArena) {
     row.appendBigEndian(Int16(Self.windowColumns.count))
-    row.field(window.day - postgresEpochDays)
+    row.field(window.hourStart - postgresEpochMicros)
     row.field(text: deltas.texts.bytes(window.domain))
     row.field(text: deltas.texts.bytes(window.model))
+    row.field(window.requests)
+    row.field(window.costMicros)
     row.array(deltas.windowMinutes[window.minutes], of: .int2)
-    row.array(deltas.windowRequests[window.minutes], of: .int4)
+    row.array(deltas.windowRequests[window.minutes], of: .int8)
     row.array(deltas.windowCosts[window.minutes], of: .int8)
   }
 }

@@ -29,10 +29,9 @@ struct VerificationWindows {
   var pendingMinutes: String {
     """
     SELECT CASE WHEN domain IS NULL THEN 'model' ELSE 'domain' END AS kind, coalesce(domain, model) AS name,
-      day::timestamptz + make_interval(mins => u.minute) AS minute, u.requests, u.cost AS cost_micros
-    FROM \(schema.windowDeltasTable), unnest(minutes, requests, cost_micros) AS u (minute, requests, cost)
-    WHERE day::timestamptz + make_interval(mins => u.minute) >= greatest($1, \(Self.floor))
-      AND day::timestamptz + make_interval(mins => u.minute) < $2
+      hour + make_interval(mins => u.minute) AS minute, u.requests, u.cost AS cost_micros
+    FROM \(schema.windowDeltasTable), unnest(minutes, minute_requests, minute_costs) AS u (minute, requests, cost)
+    WHERE hour >= greatest($1, \(Self.floor)) AND hour < $2
     """
   }
 

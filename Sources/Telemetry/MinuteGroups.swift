@@ -9,8 +9,9 @@ struct MinuteGroups: ~Copyable, Sendable {
   private var table = GroupTable()
   private var sums = ContiguousArray<Sum>()
   var count: Int { sums.count }
-  /// A minute of the day takes this many bits.
-  private static let minuteBits = 11
+  private static let minutesPerHour = UTCBucket.hourMicros / UTCBucket.minuteMicros
+  /// A minute of the hour takes this many bits.
+  private static let minuteBits = 6
 
   @inline(__always)
   mutating func add(_ event: BatchRow) {
@@ -42,55 +43,59 @@ struct MinuteGroups: ~Copyable, Sendable {
     }
   }
 
-  /// The minutes gathered by day.
+  /// The minutes gathered by hour.
   consuming func windows(
     _ order: GroupOrder
-  ) -> ([WindowDelta], minutes: [Int16], requests: [Int32], costs: [Int64]) {
-    var days = GroupTable()
-    var dayOfMinute = ContiguousArray<Int>()
-    dayOfMinute.reserveCapacity(sums.count)
+  ) -> ([WindowDelta], minutes: [Int16], requests: [Int64], costs: [Int64]) {
+    var hours = GroupTable()
+    var hourOfMinute = ContiguousArray<Int>()
+    hourOfMinute.reserveCapacity(sums.count)
     for key in table.keys {
-      let day = UTCBucket.floorDivide(key.bucket, UTCBucket.minutesPerDay)
-      dayOfMinute.append(days.number(of: GroupKey(bucket: day, domain: key.domain, model: key.model)))
+      let hour = UTCBucket.floorDivide(key.bucket, Self.minutesPerHour)
+      hourOfMinute.append(hours.number(of: GroupKey(bucket: hour, domain: key.domain, model: key.model)))
     }
-    let sorted = order.sorted(days.keys)
+    let sorted = order.sorted(hours.keys)
     var rows = sorted.map { number in
       WindowDelta(
-        day: Int32(days.keys[number].bucket), domain: days.keys[number].domain,
-        model: days.keys[number].model, minutes: 0..<0)
+        hourStart: hours.keys[number].bucket * UTCBucket.hourMicros, domain: hours.keys[number].domain,
+        model: hours.keys[number].model, requests: 0, costMicros: 0, minutes: 0..<0)
     }
     var minutes: [Int16] = []
-    var requests: [Int32] = []
+    var requests: [Int64] = []
     var costs: [Int64] = []
     minutes.reserveCapacity(sums.count)
     requests.reserveCapacity(sums.count)
     costs.reserveCapacity(sums.count)
-    for (place, number) in orderedMinutes(dayOfMinute, sorted) {
+    for (place, number) in orderedMinutes(hourOfMinute, sorted) {
       if rows[place].minutes.isEmpty { rows[place].minutes = minutes.count..<minutes.count }
       rows[place].minutes = rows[place].minutes.lowerBound..<minutes.count + 1
-      let minute = table.keys[number].bucket
-      minutes.append(Int16(minute - Int64(rows[place].day) * UTCBucket.minutesPerDay))
-      requests.append(sums[number].requests)
+      rows[place].requests += Int64(sums[number].requests)
+      rows[place].costMicros += sums[number].costMicros
+      minutes.append(Self.minuteOfHour(table.keys[number].bucket))
+      requests.append(Int64(sums[number].requests))
       costs.append(sums[number].costMicros)
     }
     return (rows, minutes, requests, costs)
   }
 
+  private static func minuteOfHour(_ minute: Int64) -> Int16 {
+    Int16(minute - UTCBucket.floorDivide(minute, Self.minutesPerHour) * Self.minutesPerHour)
+  }
+
   /// For each minute, in the order of their windows and then of time: its window's place and its own number.
   private func orderedMinutes(
-    _ dayOfMinute: ContiguousArray<Int>, _ sortedDays: ContiguousArray<Int>
+    _ hourOfMinute: ContiguousArray<Int>, _ sortedHours: ContiguousArray<Int>
   ) -> [(place: Int, number: Int)] {
-    var placeOfDay = ContiguousArray(repeating: 0, count: sortedDays.count)
-    for (place, number) in sortedDays.enumerated() { placeOfDay[number] = place }
+    var placeOfHour = ContiguousArray(repeating: 0, count: sortedHours.count)
+    for (place, number) in sortedHours.enumerated() { placeOfHour[number] = place }
     let numberBits = bitsNeeded(forCount: sums.count)
-    let placeBits = bitsNeeded(forCount: sortedDays.count)
+    let placeBits = bitsNeeded(forCount: sortedHours.count)
     assert(numberBits + Self.minuteBits + placeBits <= 64)
     var packed = ContiguousArray<UInt64>()
     packed.reserveCapacity(sums.count)
     for (number, key) in table.keys.enumerated() {
-      let day = UTCBucket.floorDivide(key.bucket, UTCBucket.minutesPerDay)
-      let minute = key.bucket - day * UTCBucket.minutesPerDay
-      let window = UInt64(placeOfDay[dayOfMinute[number]]) << UInt64(Self.minuteBits) | UInt64(minute)
+      let minute = UInt64(Self.minuteOfHour(key.bucket))
+      let window = UInt64(placeOfHour[hourOfMinute[number]]) << UInt64(Self.minuteBits) | minute
       packed.append(window << UInt64(numberBits) | UInt64(number))
     }
     radixSort(&packed, bits: numberBits..<numberBits + Self.minuteBits + placeBits)

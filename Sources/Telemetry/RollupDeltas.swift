@@ -22,12 +22,16 @@ public struct SummaryDelta: Equatable, Sendable {
   public var sketch: Range<Int>
 }
 
-/// What new events add to the trailing windows of a domain (the model is null) or of a model (the domain is null).
+/// What new events of an hour add to the trailing windows of a domain (the model is null) or of a model (the domain is
+/// null).
 public struct WindowDelta: Equatable, Sendable {
-  /// Days since 1970-01-01, UTC.
-  public var day: Int32
+  /// The start of the hour in UTC, microseconds since 1970.
+  public var hourStart: Int64
   public var domain: Int32
   public var model: Int32
+  public var requests: Int64
+  /// Micro-dollars.
+  public var costMicros: Int64
   /// Where its minutes stand in ``RollupDeltas/windowMinutes`` and the two arrays beside it.
   public var minutes: Range<Int>
 }
@@ -49,10 +53,10 @@ public struct RollupDeltas: Sendable {
   /// How often each of ``bins`` was hit.
   public let binCounts: [Int32]
   public let windows: [WindowDelta]
-  /// The minutes of all windows, one after the other: minutes of the UTC day, 0 to 1439, each window's ascending.
+  /// The minutes of all windows, one after the other: minutes of the hour, 0 to 59, each window's ascending.
   public let windowMinutes: [Int16]
   /// The events in each of ``windowMinutes``.
-  public let windowRequests: [Int32]
+  public let windowRequests: [Int64]
   /// The cost of each of ``windowMinutes``, micro-dollars.
   public let windowCosts: [Int64]
   /// How many events these are.

@@ -229,10 +229,15 @@ struct DeltaTruth {
     ).map { $0[0]! }
     let windows = try database.rows(
       """
-      SELECT concat_ws(' ', day - date '1970-01-01', m.minute, CASE WHEN model IS NULL THEN 'domain' ELSE 'model' END,
+      SELECT concat_ws(' ', extract(epoch FROM date_trunc('day', hour, 'UTC'))::bigint / 86400,
+        extract(hour FROM hour AT TIME ZONE 'UTC')::integer * 60 + m.minute, CASE WHEN model IS NULL THEN 'domain' ELSE 'model' END,
         coalesce(domain, model), sum(m.requests), sum(m.cost))
-      FROM @.chat_telemetry_window_deltas, unnest(minutes, requests, cost_micros) AS m (minute, requests, cost)
-      GROUP BY day, domain, model, m.minute
+      FROM @.chat_telemetry_window_deltas, unnest(minutes, minute_requests, minute_costs) AS m (minute, requests, cost)
+      GROUP BY hour, domain, model, m.minute
+      UNION ALL
+      SELECT 'sums of an hour that are not those of its minutes' FROM @.chat_telemetry_window_deltas
+      WHERE requests <> (SELECT sum(n) FROM unnest(minute_requests) AS n)
+        OR cost_micros <> (SELECT sum(n) FROM unnest(minute_costs) AS n)
       """
     ).map { $0[0]! }
     let expectedDays = days.map {

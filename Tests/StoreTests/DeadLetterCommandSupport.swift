@@ -89,11 +89,9 @@ struct LetterStage: Sendable {
       SELECT * FROM (
         SELECT (SELECT coalesce(sum(events), 0) FROM @.chat_telemetry_pending_batches),
           (SELECT count(*) FROM @.chat_telemetry),
-          (SELECT coalesce(sum(n), 0) FROM @.chat_telemetry_window_deltas, unnest(requests) AS n
-            WHERE domain IS NOT NULL),
+          (SELECT coalesce(sum(requests), 0) FROM @.chat_telemetry_window_deltas WHERE domain IS NOT NULL),
           (SELECT count(*) FROM @.chat_telemetry WHERE domain IS NOT NULL),
-          (SELECT coalesce(sum(c), 0) FROM @.chat_telemetry_window_deltas, unnest(cost_micros) AS c
-            WHERE domain IS NOT NULL),
+          (SELECT coalesce(sum(cost_micros), 0) FROM @.chat_telemetry_window_deltas WHERE domain IS NOT NULL),
           (SELECT (coalesce(sum(cost_usd), 0) * 1000000)::bigint FROM @.chat_telemetry WHERE domain IS NOT NULL)
       ) AS t (pending, raw, window_requests, requests, window_cost, cost)
       WHERE pending <> raw OR window_requests <> requests OR window_cost <> cost

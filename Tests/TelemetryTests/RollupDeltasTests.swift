@@ -153,22 +153,24 @@ import Testing
     let recent = rows.map { events[$0] }.filter { $0.createdAt >= windowFloor }
     var groups: [Key: [Int64: [SampleEvent]]] = [:]
     for event in recent {
-      let day = Self.bucket(event.createdAt, Self.day)
-      let minute = Self.bucket(event.createdAt - day * Self.day, 60_000_000)
+      let hour = Self.bucket(event.createdAt, Self.hour) * Self.hour
+      let minute = Self.bucket(event.createdAt - hour, 60_000_000)
       if let domain = event.domain {
-        groups[Key(day, domain, nil), default: [:]][minute, default: []].append(event)
+        groups[Key(hour, domain, nil), default: [:]][minute, default: []].append(event)
       }
       if event.model != "" {
-        groups[Key(day, nil, event.model), default: [:]][minute, default: []].append(event)
+        groups[Key(hour, nil, event.model), default: [:]][minute, default: []].append(event)
       }
     }
     let keys = deltas.windows.map {
-      Key(Int64($0.day), batch.strings.string($0.domain), batch.strings.string($0.model))
+      Key($0.hourStart, batch.strings.string($0.domain), batch.strings.string($0.model))
     }
     #expect(keys == groups.keys.sorted())
     for (key, row) in zip(keys, deltas.windows) {
       let minutes = groups[key] ?? [:]
       let ascending = minutes.keys.sorted()
+      #expect(row.requests == minutes.values.map { Int64($0.count) }.reduce(0, +))
+      #expect(row.costMicros == minutes.values.joined().compactMap(\.costMicros).reduce(0, +))
       #expect(deltas.windowMinutes[row.minutes].map { Int64($0) } == ascending)
       #expect(deltas.windowRequests[row.minutes].map { Int($0) } == ascending.map { minutes[$0]!.count })
       #expect(
@@ -240,7 +242,7 @@ import Testing
       "\($0.day) \(text($0.domain)) \(text($0.model)) \($0.measures) \(deltas.bins[$0.sketch]) \(deltas.binCounts[$0.sketch])"
     }
     let windows = deltas.windows.map {
-      "\($0.day) \(text($0.domain)) \(text($0.model)) \(deltas.windowMinutes[$0.minutes]) "
+      "\($0.hourStart) \($0.requests) \($0.costMicros) \(text($0.domain)) \(text($0.model)) \(deltas.windowMinutes[$0.minutes]) "
         + "\(deltas.windowRequests[$0.minutes]) \(deltas.windowCosts[$0.minutes])"
     }
     return rows + summaries + windows

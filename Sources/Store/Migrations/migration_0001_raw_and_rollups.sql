@@ -203,15 +203,17 @@ CREATE TABLE @schema@.chat_telemetry_summary_deltas (
   bin_counts integer[] NOT NULL
 );
 
--- What one batch adds to the trailing windows, by minute, for events recent enough to matter: one row for each domain
--- (model null) and one for each model (domain null). minutes[i] is the minute of the day, 0 to 1439.
+-- What one batch adds to the trailing windows, for events recent enough to matter: one row for each hour and domain
+-- (model null) and for each hour and model (domain null). minutes[i], 0 to 59, has minute_requests[i] of the requests.
 CREATE TABLE @schema@.chat_telemetry_window_deltas (
-  day date NOT NULL,
+  hour timestamptz NOT NULL,
   domain text,
   model text,
+  requests bigint NOT NULL,
+  cost_micros bigint NOT NULL,
   minutes smallint[] NOT NULL,
-  requests integer[] NOT NULL,
-  cost_micros bigint[] NOT NULL,
+  minute_requests bigint[] NOT NULL,
+  minute_costs bigint[] NOT NULL,
   CHECK ((domain IS NULL) <> (model IS NULL))
 );
 
@@ -219,8 +221,8 @@ CREATE TABLE @schema@.chat_telemetry_window_deltas (
 ALTER TABLE @schema@.chat_telemetry_summary_deltas
   ALTER COLUMN bins SET STORAGE EXTERNAL, ALTER COLUMN bin_counts SET STORAGE EXTERNAL;
 ALTER TABLE @schema@.chat_telemetry_window_deltas
-  ALTER COLUMN minutes SET STORAGE EXTERNAL, ALTER COLUMN requests SET STORAGE EXTERNAL,
-  ALTER COLUMN cost_micros SET STORAGE EXTERNAL;
+  ALTER COLUMN minutes SET STORAGE EXTERNAL, ALTER COLUMN minute_requests SET STORAGE EXTERNAL,
+  ALTER COLUMN minute_costs SET STORAGE EXTERNAL;
 
 -- One row for each committed batch that the coordinator has not folded yet: a cheap look at what is pending.
 CREATE TABLE @schema@.chat_telemetry_pending_batches (

@@ -277,16 +277,16 @@ BEGIN
     SELECT day, domain, coalesce(nullif(model, ''), 'unknown'), bins, bin_counts FROM delta WHERE bins <> '{}'
     RETURNING 1
   ), part AS MATERIALIZED (
-    -- What puts arrays behind each other copies them again and again: so in parts, which any number may tell apart.
+    -- What puts arrays behind each other copies them again and again: so in parts, which chance tells apart.
     SELECT 'domain' AS kind, domain AS name, @schema@.chat_telemetry_concat(bins) AS bins,
       @schema@.chat_telemetry_concat(bin_counts) AS counts, @schema@.chat_telemetry_sum(timed_requests) AS timed
     FROM delta WHERE domain IS NOT NULL AND bins <> '{}'
-    GROUP BY domain, total_cost_micros % (SELECT 1 + sum(cardinality(bins)) / 20000 FROM delta)
+    GROUP BY domain, (random() * (SELECT sum(cardinality(bins)) / 20000 FROM delta))::integer
     UNION ALL
     SELECT 'model', model, @schema@.chat_telemetry_concat(bins), @schema@.chat_telemetry_concat(bin_counts),
       @schema@.chat_telemetry_sum(timed_requests)
     FROM delta WHERE model <> '' AND bins <> '{}'
-    GROUP BY model, total_cost_micros % (SELECT 1 + sum(cardinality(bins)) / 20000 FROM delta)
+    GROUP BY model, (random() * (SELECT sum(cardinality(bins)) / 20000 FROM delta))::integer
   ), grown AS MATERIALIZED (
     SELECT kind, name, @schema@.chat_telemetry_concat(bins) AS bins, @schema@.chat_telemetry_concat(counts) AS counts,
       @schema@.chat_telemetry_sum(timed) AS timed
@@ -349,22 +349,26 @@ BEGIN
   ),
 
   -- Windows.
-  window_minute AS MATERIALIZED (
-    SELECT day, domain, model, unnest(minutes) AS minute, unnest(requests) AS requests, unnest(cost_micros) AS cost
-    FROM window_delta
+  window_part AS MATERIALIZED (
+    SELECT hour, domain, model, @schema@.chat_telemetry_sum(requests) AS requests,
+      @schema@.chat_telemetry_sum(cost_micros) AS cost, @schema@.chat_telemetry_concat(minutes) AS minutes,
+      @schema@.chat_telemetry_concat(minute_requests) AS minute_requests,
+      @schema@.chat_telemetry_concat(minute_costs) AS minute_costs
+    FROM window_delta GROUP BY domain, model, hour, (random() * (SELECT count(*) / 20000 FROM window_delta))::integer
   ), window_hour AS MATERIALIZED (
-    SELECT CASE WHEN domain IS NULL THEN 'model' ELSE 'domain' END AS kind, coalesce(domain, model) AS name, day,
-      day::timestamptz + make_interval(hours => minute / 60) AS start,
-      sum(requests) AS requests, @schema@.chat_telemetry_sum(cost) AS cost,
-      array_agg((minute % 60)::smallint) AS minutes, array_agg(requests::bigint) AS minute_requests,
-      array_agg(cost) AS minute_costs
-    FROM window_minute GROUP BY domain, model, day, minute / 60
+    SELECT CASE WHEN domain IS NULL THEN 'model' ELSE 'domain' END AS kind, coalesce(domain, model) AS name,
+      hour AS start, @schema@.chat_telemetry_sum(requests) AS requests, @schema@.chat_telemetry_sum(cost) AS cost,
+      @schema@.chat_telemetry_concat(minutes) AS minutes,
+      @schema@.chat_telemetry_concat(minute_requests) AS minute_requests,
+      @schema@.chat_telemetry_concat(minute_costs) AS minute_costs
+    FROM window_part GROUP BY domain, model, hour
   ), window_sum_rows AS (
     INSERT INTO @schema@.chat_telemetry_window_sums AS r (kind, span, start, name, requests, cost_micros)
     SELECT kind, 'hour', start, name, requests, cost FROM window_hour
     UNION ALL
-    SELECT kind, 'day', day::timestamptz, name, sum(requests), @schema@.chat_telemetry_sum(cost)
-    FROM window_hour GROUP BY kind, day, name
+    SELECT kind, 'day', date_trunc('day', start), name, @schema@.chat_telemetry_sum(requests),
+      @schema@.chat_telemetry_sum(cost)
+    FROM window_hour GROUP BY kind, date_trunc('day', start), name
     ON CONFLICT (kind, span, start, name) DO UPDATE SET
       requests = r.requests + excluded.requests, cost_micros = r.cost_micros + excluded.cost_micros
   ), window_minute_rows AS (
