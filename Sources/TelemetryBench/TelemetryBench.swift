@@ -41,7 +41,7 @@ struct TelemetryBench: AsyncParsableCommand {
   var rounds = 3
 
   @Option(help: "Events of busy, sparse and clean.")
-  var events = 1_000_000
+  var events = 2_000_000
 
   @Option(help: "Events of the obvious way, the first of the same.")
   var obviousEvents = 300_000
@@ -50,7 +50,7 @@ struct TelemetryBench: AsyncParsableCommand {
   var wideEvents = 1_000_000
 
   @Option(help: "Partitions of the topics. The embedded broker keeps 5 MiB a partition.")
-  var partitions = 32
+  var partitions = 64
 
   @Option(help: "Events that floor and obvious copy at once.")
   var batch = 100_000

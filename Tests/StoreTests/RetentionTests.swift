@@ -245,6 +245,8 @@ struct RetentionTests {
       let writing = (0..<2).map { number in
         Background { [stage, scene] in
           let events = scene.events(60, day: round, seed: seed + 1 + UInt64(number))
+          // In every other round the drop has a start.
+          if round.isMultiple(of: 2) { usleep(.random(in: 0...30_000)) }
           let summary = try stage.writer(partitions: [Int32(number)]).commit(events, partition: Int32(number))
           return (stored: summary.stored.reduce(0, +), late: summary.lateDeadLetters.count)
         }
