@@ -76,16 +76,14 @@ public final class BatchStore {
   private var recent: RecentKeys
   /// Days whose partitions are known to be there.
   private var readyDays: Set<Int32> = []
-  /// Whether so many keys of the last batch were stored before that asking first is cheaper.
-  private var repeatsAbound: Bool
+  /// Whether a key of the last part was stored before, and unknown to this worker. Then the next one is likely to have
+  /// such a key as well, and asking first costs a third of what copying in vain does.
+  private var repeatsComeUp: Bool
 
   /// Longest wait for a lock, in milliseconds, before the transaction is given up and tried again.
   static let lockTimeoutMs = 30_000
   /// The server ends a transaction of ours that has waited this long for us, in milliseconds.
   static let idleTimeoutMs = 60_000
-  /// Share of a batch's rows, in percent, that must be repeats for the next batch to be probed before it is copied.
-  static let probePercent = 20
-
   /// What the last `write` was about to commit, whether or not its COMMIT was acknowledged; nil when it came not so far.
   public private(set) var lastAttempt: BatchSummary?
 
@@ -103,7 +101,7 @@ public final class BatchStore {
     self.options = options
     self.claim = claim
     // What is replayed is mostly stored.
-    repeatsAbound = claim != nil
+    repeatsComeUp = claim != nil
     recent = RecentKeys(generationSize: max(1, recentKeys / 2))
     let holder = StalledHolder(
       options: options, minimumAgeSeconds: holderAgeSeconds, onEnded: onHolderEnded)
@@ -141,7 +139,7 @@ public final class BatchStore {
         ?? IngestTransaction(
           connection: connection, schema: schema, group: group, nowMicros: nowMicros, claim: claim)
       var rows = RecentSplit(batch, recent)
-      let outcome = try transaction.write(&rows, part, probeFirst: repeatsAbound) { summary in
+      let outcome = try transaction.write(&rows, part, probeFirst: repeatsComeUp) { summary in
         try beforeCommit(summary.lateDeadLetters)
         lastAttempt = summary
       }
@@ -203,8 +201,7 @@ public final class BatchStore {
   private func remember(_ rows: RecentSplit) {
     recent.insert(rows: rows.stored, of: rows.batch)
     recent.insert(rows: rows.inTable, of: rows.batch)
-    let looked = rows.stored.count + rows.inTable.count
-    repeatsAbound = rows.inTable.count * 100 > looked * Self.probePercent
+    repeatsComeUp = !rows.inTable.isEmpty
   }
 
   /// Makes the partitions that the batch needs, and tomorrow's, in a short transaction of its own: over a connection of

@@ -8,8 +8,8 @@ struct Backlog: Sendable {
   /// How many different events they are.
   let events: Int
 
-  /// Records that go to one partition before the next one's turn, and that the broker keeps as one batch: it hands out
-  /// one batch of each partition at a time, so the worker meets the events nearly in the order of their time.
+  /// Records that the broker keeps as one batch: it hands out one batch of each partition at a time, so the worker meets
+  /// the events nearly in the order of their time.
   private static let run = 500
 
   /// Produces all records of a set, and makes sure that the broker has kept them all.
@@ -25,11 +25,9 @@ struct Backlog: Sendable {
         "compression.type": "zstd", "linger.ms": "1000", "batch.num.messages": "\(Self.run)",
         "batch.size": "1000000", "queue.buffering.max.messages": "200000",
       ]))
-    var record = 0
+    // By key, so that a redelivery is in the partition of the first delivery.
     try events.forEachRecord(0..<records) { id, value in
-      try producer.produce(
-        topic: topic, partition: Int32(record / Self.run % partitions), key: id, value: value)
-      record += 1
+      try producer.produce(topic: topic, partition: nil, key: id, value: value)
     }
     try producer.flush(timeoutMs: 120_000)
     try check(cluster)
