@@ -36,7 +36,7 @@ extension IngestLoop {
     spare = nil
     prepareBatch()
     batchSinceMs = nil
-    inFlightSize = (handed.records, handed.events.byteCount)
+    inFlightSize = (progress.records, handed.events.byteCount)
     write(handed)
     let heldBefore = intake.held.count
     intake.takeHeld(into: batch, nowMicros: WallClock.now())
@@ -161,7 +161,7 @@ extension IngestLoop {
 
   /// Shows what is read and not committed yet.
   func reportBuffer() {
-    let handed = begun?.records ?? inFlightSize.events
+    let handed = max(inFlightSize.events, begun?.records ?? 0)
     observer.emit(
       IngestEvent.buffered(
         events: handed + batch.records + intake.held.count,

@@ -40,7 +40,7 @@ final class IngestLoop {
   /// The batch that the part being filled belongs to, if others have been handed over before it.
   var begun: BatchProgress?
   var inFlight: Task<Void, Never>?
-  /// What the part with the writer holds; nothing while there is none.
+  /// The events of the batch up to the part with the writer, and the bytes of that part; nothing while there is none.
   var inFlightSize = (events: 0, bytes: 0)
   /// The reading of the positions that is under way.
   var loading: Task<Void, Never>?
