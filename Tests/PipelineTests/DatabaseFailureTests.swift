@@ -27,7 +27,8 @@ struct DatabaseFailureTests {
         try stage.terminateBackends()
       }
       try await stage.drained(15_000)
-      #expect(worker.databaseErrors(.retry) >= 7)
+      // What a batch before the cut has stored may be counted only now, so that the next cut meets no connection.
+      #expect(worker.databaseErrors(.retry) >= 4)
     }
     #expect(try stage.database.number("SELECT count(*) FROM @.chat_telemetry_dead_letters") == 0)
     #expect(try truth.differences(in: stage.database) == [])

@@ -16,6 +16,8 @@ struct StopTests {
     try stage.produce(500, &random, &truth)
     var settings = stage.settings
     settings.flushMs = 3_600_000
+    // Or a part of them would be full, and leave.
+    settings.batchBytes = 1 << 24
     let worker = RunningIngest(settings)
     try await eventually("the records are in hand") { worker.metrics.ingest.bufferEvents.value == 500 }
     #expect(try stage.isDrained(0))
