@@ -68,10 +68,12 @@ final class Stage: Sendable {
   /// What the worker's backends are called, apart from those of other tests.
   var backends: String { "worker of \(database.schema.name)" }
 
-  /// Ends all of the worker's connections, as an administrator or a failover would.
-  func terminateBackends() throws {
-    _ = try database.rows(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '\(backends)'")
+  /// Ends all of the worker's connections, as an administrator or a failover would; how many there were.
+  @discardableResult
+  func terminateBackends() throws -> Int {
+    try database.rows(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '\(backends)'"
+    ).count
   }
 
   // MARK: Running
