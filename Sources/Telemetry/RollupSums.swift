@@ -13,8 +13,9 @@ public struct RollupSums: ~Copyable {
 
   /// Bytes that it takes to keep this and to make rows of it in the end, about.
   public var byteCount: Int {
-    grains.groups.keys.count * Self.bytesOfGroup + minutes.count * Self.bytesOfMinute + events
-      * Self.bytesOfEvent
+    let ofGroups = grains.groups.keys.count * Self.bytesOfGroup
+    let ofMinutes = minutes.count * Self.bytesOfMinute
+    return ofGroups + ofMinutes + events * Self.bytesOfEvent
   }
 
   /// A group is kept once (some 170 bytes), sorted by each rollup (40), made a row of (140), and sent (250, twice).
