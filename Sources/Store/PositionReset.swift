@@ -78,9 +78,7 @@ extension Positions {
     var parameters = Parameters()
     parameters.append(group)
     parameters.append(clusterID)
-    parameters.appendNames(changes.map(\.partition))
-    parameters.array(of: .int8, count: changes.count)
-    for change in changes { parameters.element(change.to) }
+    parameters.append(changes.map { ($0.partition, $0.to) })
     return Statement(
       """
       UPDATE \(schema.offsetsTable) AS o SET next_offset = u.next_offset,

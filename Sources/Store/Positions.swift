@@ -129,9 +129,7 @@ public struct Positions {
     var parameters = Parameters()
     parameters.append(group)
     parameters.append(clusterID)
-    parameters.appendNames(starts.map(\.partition))
-    parameters.array(of: .int8, count: starts.count)
-    for start in starts { parameters.element(start.offset) }
+    parameters.append(starts)
     return Statement(
       """
       INSERT INTO \(schema.offsetsTable) (consumer_group, cluster_id, topic, partition, next_offset, start_offset)
@@ -169,9 +167,7 @@ public struct Positions {
   static func advanceStatement(_ schema: Schema, group: String, _ advances: [PositionAdvance]) -> Statement {
     var parameters = Parameters()
     parameters.append(group)
-    parameters.appendNames(advances.map(\.partition))
-    parameters.array(of: .int8, count: advances.count)
-    for advance in advances { parameters.element(advance.to) }
+    parameters.append(advances.map { ($0.partition, $0.to) })
     parameters.array(of: .timestamptz, count: advances.count)
     for advance in advances { parameters.element(recordTimestampMs: advance.lastRecordTimestampMs) }
     return Statement(
@@ -187,6 +183,13 @@ public struct Positions {
 }
 
 extension Parameters {
+  /// Three arrays: the topics, the partitions and their offsets.
+  mutating func append(_ offsets: [(partition: TopicPartitionName, offset: Int64)]) {
+    appendNames(offsets.map(\.partition))
+    array(of: .int8, count: offsets.count)
+    for each in offsets { element(each.offset) }
+  }
+
   /// Two arrays: the topics and the partitions.
   mutating func appendNames(_ names: [TopicPartitionName]) {
     array(of: .text, count: names.count)
