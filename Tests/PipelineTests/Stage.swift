@@ -128,11 +128,13 @@ struct RunningIngest: Sendable {
   /// - Throws: what ended the worker before.
   func stop() async throws {
     ingest.stop()
-    try await running.value
+    try await end()
   }
 
   /// Waits until the worker ends by itself.
-  func end() async throws { try await running.value }
+  func end() async throws {
+    try await ends("the worker", within: .seconds(60)) { [running] in try await running.value }
+  }
 
   var assigned: Int { Int(metrics.consumer.assignedPartitions.value) }
 

@@ -9,7 +9,7 @@ import Testing
     arguments: [
       (
         "ingest.batch_events", "many",
-        "\"many\" is not an integer; allowed: an integer from 1 to 1000000 (events)"
+        "\"many\" is not an integer; allowed: an integer from 1 to 10000000 (events)"
       ),
       ("ingest.batch_events", "0", "\"0\" is out of range"),
       ("ingest.batch_events", "99999999999999999999", "out of range"),
