@@ -86,7 +86,7 @@ public struct Rebuild {
     guard day.hasWindows else { return differences > 0 }
     try step(
       "the windows of \(day.name)", day, whole, lock: "chat_telemetry_fold_state",
-      compare: [windows.againstRawRows], write: [sql.windowMinutes, sql.windowSums], &report)
+      compare: [windows.againstRawRows], write: [sql.windowHours, sql.windowSums], &report)
     return differences > 0
   }
 

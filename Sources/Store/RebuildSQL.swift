@@ -101,12 +101,12 @@ struct RebuildSQL {
 
   // MARK: Windows
 
-  /// The minutes of the stretch from its raw rows, as far back as windows are whole.
-  var windowMinutes: String {
+  /// The hours of the stretch, with their minutes, from its raw rows, as far back as windows are whole.
+  var windowHours: String {
     let replacement = RowReplacement(
-      table: schema.windowMinutesTable, keys: ["kind", "hour", "name"],
-      columns: ["minutes", "requests", "cost_micros"],
-      scope: "hour >= greatest($1, \(VerificationWindows.floor)) AND hour < $2", hasUpdateTime: false)
+      table: schema.windowHoursTable, keys: Self.windowKeys,
+      columns: ["requests", "cost_micros", "minutes", "minute_requests", "minute_costs"],
+      scope: "start >= greatest($1, \(VerificationWindows.floor)) AND start < $2", hasUpdateTime: false)
     return """
       WITH counted AS (
         SELECT kind, name, minute, sum(requests)::bigint AS requests, sum(cost_micros)::bigint AS cost_micros
@@ -114,34 +114,42 @@ struct RebuildSQL {
           \(windows.rawMinutes)
           UNION ALL SELECT kind, name, minute, -requests, -cost_micros FROM (\(windows.pendingMinutes)) AS pending
         ) AS part GROUP BY 1, 2, 3 HAVING sum(requests) > 0
-      ), minutes AS MATERIALIZED (
-        SELECT kind, date_trunc('hour', minute, 'UTC') AS hour, name,
+      ), hours AS MATERIALIZED (
+        SELECT kind, date_trunc('hour', minute, 'UTC') AS start, name,
+          sum(requests)::bigint AS requests, sum(cost_micros)::bigint AS cost_micros,
           array_agg(extract(minute FROM minute)::smallint ORDER BY minute) AS minutes,
-          array_agg(requests ORDER BY minute) AS requests, array_agg(cost_micros ORDER BY minute) AS cost_micros
+          array_agg(requests ORDER BY minute) AS minute_requests,
+          array_agg(cost_micros ORDER BY minute) AS minute_costs
         FROM counted GROUP BY 1, 2, 3
-      ), \(replacement.parts("minutes"))
+      ), \(replacement.parts("hours"))
       SELECT
       """
   }
 
-  /// The windows' hours from their minutes and the days from their hours, all of them.
+  /// The sums of the windows' hours from their minutes, and the days from those, all of them.
   var windowSums: String {
     let floor = VerificationWindows.floor
-    let replacement = RowReplacement(
-      table: schema.windowSumsTable, keys: ["kind", "span", "start", "name"],
-      columns: ["requests", "cost_micros"], scope: "start >= \(floor)", hasUpdateTime: false)
+    let sums = ["requests", "cost_micros"]
+    let hours = RowReplacement(
+      table: schema.windowHoursTable, keys: Self.windowKeys, columns: sums,
+      initial: ["minutes", "minute_requests", "minute_costs"].map { ($0, "'{}'") },
+      scope: "start >= \(floor)", hasUpdateTime: false)
+    let days = RowReplacement(
+      table: schema.windowDaysTable, keys: Self.windowKeys, columns: sums, scope: "start >= \(floor)",
+      hasUpdateTime: false)
     return """
       WITH hours AS MATERIALIZED (
-        SELECT kind, 'hour' AS span, hour AS start, name, sum(u.requests) AS requests, sum(u.cost) AS cost_micros
-        FROM \(schema.windowMinutesTable), unnest(requests, cost_micros) AS u (requests, cost)
-        WHERE hour >= \(floor) GROUP BY 1, 3, 4
-      ), sums AS MATERIALIZED (
-        SELECT * FROM hours
-        UNION ALL
-        SELECT kind, 'day', date_trunc('day', start, 'UTC'), name, sum(requests), sum(cost_micros)
-        FROM hours WHERE date_trunc('day', start, 'UTC') >= \(floor) GROUP BY 1, 3, 4
-      ), \(replacement.parts("sums"))
+        SELECT kind, start, name, sum(u.requests) AS requests, sum(u.cost) AS cost_micros
+        FROM \(schema.windowHoursTable), unnest(minute_requests, minute_costs) AS u (requests, cost)
+        WHERE start >= \(floor) GROUP BY 1, 2, 3
+      ), days AS MATERIALIZED (
+        SELECT kind, date_trunc('day', start, 'UTC') AS start, name, sum(requests) AS requests,
+          sum(cost_micros) AS cost_micros
+        FROM hours WHERE date_trunc('day', start, 'UTC') >= \(floor) GROUP BY 1, 2, 3
+      ), \(hours.parts("hours")), \(days.parts("days"))
       SELECT
       """
   }
+
+  private static let windowKeys = ["kind", "start", "name"]
 }

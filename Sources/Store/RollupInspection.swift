@@ -81,8 +81,8 @@ struct RollupInspection {
     }
     let found =
       tables.map { "SELECT (first AT TIME ZONE 'UTC')::date FROM \($0) WHERE first < 'infinity'" }
-      + [(schema.windowSumsTable, "start"), (schema.windowMinutesTable, "hour")].map { table, start in
-        "SELECT (\(start) AT TIME ZONE 'UTC')::date FROM \(table) WHERE isfinite(\(start))"
+      + [schema.windowDaysTable, schema.windowHoursTable].map { table in
+        "SELECT (start AT TIME ZONE 'UTC')::date FROM \(table) WHERE isfinite(start)"
       }
     return try inSnapshot {
       try connection.query(

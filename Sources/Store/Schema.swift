@@ -44,8 +44,8 @@ public struct Schema: Sendable, Equatable {
   var settledRollupsTable: String { table("chat_telemetry_settled_rollups") }
   var totalsTable: String { table("chat_telemetry_totals") }
   var sketchesTable: String { table("chat_telemetry_sketches") }
-  var windowSumsTable: String { table("chat_telemetry_window_sums") }
-  var windowMinutesTable: String { table("chat_telemetry_window_minutes") }
+  var windowDaysTable: String { table("chat_telemetry_window_days") }
+  var windowHoursTable: String { table("chat_telemetry_window_hours") }
   var foldStateTable: String { table("chat_telemetry_fold_state") }
   public var migrationsTable: String { table("chat_telemetry_migrations") }
 

@@ -63,8 +63,8 @@ public struct Summaries {
       SELECT r.view_name, \(micros("r.refreshed_at")), \(micros("r.finished_at")),
         f.folded_events - r.folded_events + p.events, p.delta_rows,
         EXISTS (
-          SELECT FROM \(schema.table("chat_telemetry_window_sums"))
-          WHERE kind IN ('domain', 'model') AND span = 'hour' AND start > now() - interval '169 hours'),
+          SELECT FROM \(schema.windowHoursTable)
+          WHERE kind IN ('domain', 'model') AND start > now() - interval '169 hours'),
         \(micros("clock_timestamp()")), f.day_sketch_deltas
       FROM \(schema.table("chat_telemetry_refresh_state")) AS r
       CROSS JOIN \(schema.table("chat_telemetry_fold_state")) AS f CROSS JOIN pending AS p

@@ -68,8 +68,9 @@ extension VerificationReport.Difference {
     case "chat_telemetry_offsets": return [("consumer_group", 1), ("topic", 2), ("partition", 3)]
     case "chat_telemetry_totals", "chat_telemetry_sketches", "chat_telemetry_settled_rollups":
       return Array(all[1...])
-    case "chat_telemetry_window_sums": return [("start", 1), ("kind", 2), ("name", 3)]
-    case "chat_telemetry_window_minutes": return [("minute", 1), ("kind", 2), ("name", 3)]
+    // Of the minutes in an hour's row, the start of the minute.
+    case "chat_telemetry_window_days", "chat_telemetry_window_hours":
+      return [("start", 1), ("kind", 2), ("name", 3)]
     case "chat_telemetry_rollups_hour", "chat_telemetry_rollups_day": return [all[0]]
     case "chat_telemetry_domain_rollups_hour", "chat_telemetry_domain_rollups_day": return Array(all[..<2])
     case "chat_telemetry_model_rollups_hour", "chat_telemetry_model_rollups_day": return all

@@ -8,6 +8,8 @@ struct VerificationWindows {
   static let floor = "date_trunc('hour', now() - interval '191 hours', 'UTC')"
 
   private static let measures = [VerificationSQL.Measure("requests"), VerificationSQL.Measure("cost_micros")]
+  /// Where the minutes of an hour have them.
+  private static let minuteColumns = ["minute_requests", "minute_costs"]
   /// The kind and the name stand in the places of domain and model.
   private static let names = "kind AS domain, name AS model"
 
@@ -38,7 +40,7 @@ struct VerificationWindows {
   /// Minutes, with what is pending, against the raw rows.
   var againstRawRows: String {
     let values = Self.measures.enumerated().map { place, measure in
-      "(\(place), '\(measure.column)', expected_\(measure.column)::text, stored_\(measure.column)::text)"
+      "(\(place), '\(Self.minuteColumns[place])', expected_\(measure.column)::text, stored_\(measure.column)::text)"
     }
     let sums = Self.measures.flatMap { measure in
       [("expected", "is_raw"), ("stored", "NOT is_raw")].map { side, condition in
@@ -46,7 +48,7 @@ struct VerificationWindows {
       }
     }
     return """
-      SELECT 'chat_telemetry_window_minutes' AS table_name, minute AS bucket_start, \(Self.names),
+      SELECT 'chat_telemetry_window_hours' AS table_name, minute AS bucket_start, \(Self.names),
         v.place, v.measure, v.expected, v.stored
       FROM (
         SELECT kind, name, minute, \(sums.joined(separator: ", ")),
@@ -55,9 +57,10 @@ struct VerificationWindows {
           SELECT true AS is_raw, * FROM (\(rawMinutes)) AS raw
           UNION ALL SELECT false, * FROM (\(pendingMinutes)) AS pending
           UNION ALL
-          SELECT false, kind, name, hour + make_interval(mins => u.minute), u.requests, u.cost
-          FROM \(schema.windowMinutesTable), unnest(minutes, requests, cost_micros) AS u (minute, requests, cost)
-          WHERE hour >= greatest($1, \(Self.floor)) AND hour < $2
+          SELECT false, kind, name, start + make_interval(mins => u.minute), u.requests, u.cost
+          FROM \(schema.windowHoursTable),
+            unnest(minutes, minute_requests, minute_costs) AS u (minute, requests, cost)
+          WHERE start >= greatest($1, \(Self.floor)) AND start < $2
         ) AS part GROUP BY kind, name, minute
       ) AS minutes CROSS JOIN LATERAL (VALUES \(values.joined(separator: ", "))) AS v (place, measure, expected, stored)
       WHERE v.expected <> v.stored OR is_broken
@@ -67,26 +70,26 @@ struct VerificationWindows {
   /// Hours against their minutes and days against their hours: all of them, whatever the stretch.
   var againstParts: String {
     let hours = """
-      (SELECT hour AS bucket_start, \(Self.names), coalesce(sum(u.requests), 0) AS requests,
+      (SELECT start AS bucket_start, \(Self.names), coalesce(sum(u.requests), 0) AS requests,
         coalesce(sum(u.cost), 0) AS cost_micros
-      FROM \(schema.windowMinutesTable)
-      LEFT JOIN LATERAL unnest(requests, cost_micros) AS u (requests, cost) ON true
-      WHERE hour >= \(Self.floor) GROUP BY 1, 2, 3)
+      FROM \(schema.windowHoursTable)
+      LEFT JOIN LATERAL unnest(minute_requests, minute_costs) AS u (requests, cost) ON true
+      WHERE start >= \(Self.floor) GROUP BY 1, 2, 3)
       """
     let days = """
       (SELECT date_trunc('day', start, 'UTC') AS bucket_start, \(Self.names), sum(requests) AS requests,
         sum(cost_micros) AS cost_micros
-      FROM \(schema.windowSumsTable)
-      WHERE span = 'hour' AND date_trunc('day', start, 'UTC') >= \(Self.floor) GROUP BY 1, 2, 3)
+      FROM \(schema.windowHoursTable)
+      WHERE date_trunc('day', start, 'UTC') >= \(Self.floor) GROUP BY 1, 2, 3)
       """
-    return [("hour", hours), ("day", days)].map { span, expected in
+    let tables = [("chat_telemetry_window_hours", hours), ("chat_telemetry_window_days", days)]
+    return tables.map { table, expected in
       let stored = """
         (SELECT start AS bucket_start, \(Self.names), requests, cost_micros
-        FROM \(schema.windowSumsTable) WHERE span = '\(span)' AND start >= \(Self.floor))
+        FROM \(schema.table(table)) WHERE start >= \(Self.floor))
         """
       return VerificationSQL.differences(
-        table: "chat_telemetry_window_sums", expected: expected, stored: stored, measures: Self.measures,
-        count: "requests")
+        table: table, expected: expected, stored: stored, measures: Self.measures, count: "requests")
     }.joined(separator: "\nUNION ALL\n")
   }
 }

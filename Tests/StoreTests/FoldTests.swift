@@ -172,7 +172,7 @@ struct FoldTests {
         """) == [])
     #expect(
       try stage.database.number(
-        "SELECT max(cardinality(minutes)) FROM @.chat_telemetry_window_minutes WHERE kind = 'domain'") <= 120)
+        "SELECT max(cardinality(minutes)) FROM @.chat_telemetry_window_hours WHERE kind = 'domain'") <= 120)
     #expect(
       try stage.database.number(
         "SELECT max(cardinality(duration_bins)) FROM @.chat_telemetry_model_rollups WHERE granularity = 'day'"

@@ -45,7 +45,7 @@ struct RebuildStage {
     ["rollups", "domain_rollups", "model_rollups"].flatMap {
       ["chat_telemetry_\($0)_hour", "chat_telemetry_\($0)_day"]
     }
-    + ["totals", "sketches", "day_sketch_deltas", "window_sums", "window_minutes", "fold_state"]
+    + ["totals", "sketches", "day_sketch_deltas", "window_days", "window_hours", "fold_state"]
     .map { "chat_telemetry_\($0)" }
 
   /// Everything that is stored in them, in a form in which a sketch or an hour of minutes has one spelling.
@@ -55,8 +55,8 @@ struct RebuildStage {
       found += try database.rows(
         """
         SELECT '\(table)', (to_jsonb(t) - '{created_at, updated_at, folded_at, day_sketch_deltas, duration_bins,
-          duration_bin_counts, bins, bin_counts, recent_bins, recent_counts}'::text[]
-          - CASE WHEN '\(table)' LIKE '%minutes' THEN '{minutes, requests, cost_micros}'::text[] ELSE '{}' END)::text
+          duration_bin_counts, bins, bin_counts, recent_bins, recent_counts,
+          minutes, minute_requests, minute_costs}'::text[])::text
         FROM @.\(table) AS t ORDER BY 2
         """)
     }
@@ -82,8 +82,9 @@ struct RebuildStage {
       """)
     found += try database.rows(
       """
-      SELECT kind, hour, name, minute, sum(u.requests), sum(u.cost)
-      FROM @.chat_telemetry_window_minutes, unnest(minutes, requests, cost_micros) AS u (minute, requests, cost)
+      SELECT kind, start, name, minute, sum(u.requests), sum(u.cost)
+      FROM @.chat_telemetry_window_hours,
+        unnest(minutes, minute_requests, minute_costs) AS u (minute, requests, cost)
       GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
       """)
     return found
@@ -99,7 +100,7 @@ struct RebuildStage {
   }
 
   private static let keys = [
-    "bucket_start", "domain", "model", "kind", "name", "span", "start", "hour", "day",
+    "bucket_start", "domain", "model", "kind", "name", "start", "day",
   ]
   /// Times of writing, and what the partition or a constraint keeps from being anything else.
   private static let notData = ["created_at", "updated_at", "folded_at", "granularity", "only_row"]
@@ -123,7 +124,6 @@ struct RebuildStage {
     case (_, "kind"):
       return table.hasSuffix("sketches")
         ? "CASE kind WHEN 'model' THEN 'domain' ELSE 'model' END" : "kind || 'x'"
-    case (_, "span"): return "CASE span WHEN 'day' THEN 'hour' ELSE 'day' END"
     case ("text", _): return "coalesce(\(name), '') || 'x'"
     case ("ARRAY", _): return "coalesce(\(name)[1], 0) + 1"
     case ("date", _): return "\(name) + 1"
@@ -144,9 +144,10 @@ struct RebuildStage {
     let changes = columns.map { column in
       "\(column.name)\(column.isArray ? "[1]" : "") = \(wrong(column, in: table))"
     }
-    // A day's row of midnight's hour cannot become one of an hour.
+    // A domain and a model may have the same name: neither can become the other.
     let scope =
-      columns.contains { $0.name == "span" } ? "WHERE extract(hour FROM start AT TIME ZONE 'UTC') > 0" : ""
+      table.hasSuffix("sketches")
+      ? "WHERE NOT EXISTS (SELECT FROM @.\(table) AS o WHERE o.name = t.name AND o.kind <> t.kind)" : ""
     let changed = try database.rows(
       """
       UPDATE @.\(table) SET \(changes.joined(separator: ", ")) WHERE (tableoid, ctid) = (

@@ -168,7 +168,7 @@ struct SummaryViewTests {
     try stage.expectTruth()
     #expect(
       try stage.database.number(
-        "SELECT count(*) FROM @.chat_telemetry_window_minutes WHERE hour < now() - interval '8 days'") == 0)
+        "SELECT count(*) FROM @.chat_telemetry_window_hours WHERE start < now() - interval '8 days'") == 0)
     // What comes later is added to what is known.
     try stage.database.execute("DELETE FROM @.chat_telemetry_days")
     try EventStore(stage.database, partition: 1).write(stage.events(200, seed: 5))

@@ -163,6 +163,20 @@ ALTER TABLE @schema@.chat_telemetry_model_rollups_day REPLICA IDENTITY FULL;
 ALTER TABLE @schema@.chat_telemetry_model_rollups_day_open REPLICA IDENTITY FULL;
 ALTER TABLE @schema@.chat_telemetry_model_rollups_day_closed REPLICA IDENTITY FULL;
 
+-- Sketches lie beside their rows, uncompressed: every fold writes the rows of a day, and none their sketches. 512 bytes
+-- hold the rest of a row. A table made LIKE the open leaf gets the storage, and the target where it is made.
+DO $migration$
+DECLARE
+  leaf text;
+BEGIN
+  FOREACH leaf IN ARRAY '{open, closed}'::text[] LOOP
+    EXECUTE format(
+      'ALTER TABLE @schema@.chat_telemetry_model_rollups_day_%s SET (toast_tuple_target = 512),
+      ALTER COLUMN duration_bins SET STORAGE EXTERNAL, ALTER COLUMN duration_bin_counts SET STORAGE EXTERNAL', leaf);
+  END LOOP;
+END
+$migration$;
+
 -- On keys everywhere; on measures for the rows of closed days only.
 CREATE INDEX idx_chat_telemetry_rollups_bucket
   ON @schema@.chat_telemetry_rollups (bucket_start DESC, granularity);

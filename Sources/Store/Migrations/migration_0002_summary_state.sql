@@ -57,27 +57,28 @@ CREATE TABLE @schema@.chat_telemetry_day_sketch_deltas (
   bin_counts integer[] NOT NULL
 );
 
--- The trailing windows: whole days, whole hours, and each hour's minutes. A refresh reads the days, the hours of the
--- two days and the minutes of the two hours in which a window begins. kind is 'domain' or 'model'.
-CREATE TABLE @schema@.chat_telemetry_window_sums (
+-- The trailing windows: whole days, and whole hours with their minutes. A refresh reads the days, the hours of the two
+-- days and the minutes of the two hours in which a window begins. kind is 'domain' or 'model'.
+CREATE TABLE @schema@.chat_telemetry_window_days (
   kind text NOT NULL,
-  span text NOT NULL CHECK (span IN ('day', 'hour')),
   start timestamptz NOT NULL,
   name text NOT NULL,
   requests bigint NOT NULL,
   cost_micros bigint NOT NULL,
-  PRIMARY KEY (kind, span, start, name)
+  PRIMARY KEY (kind, start, name)
 ) WITH (fillfactor = 60);
 
-CREATE TABLE @schema@.chat_telemetry_window_minutes (
+CREATE TABLE @schema@.chat_telemetry_window_hours (
   kind text NOT NULL,
-  hour timestamptz NOT NULL,
+  start timestamptz NOT NULL,
   name text NOT NULL,
-  -- requests[i] and cost_micros[i] belong to minute minutes[i] of the hour; a minute may come more than once.
+  requests bigint NOT NULL,
+  cost_micros bigint NOT NULL,
+  -- minute_requests[i] and minute_costs[i] belong to minute minutes[i] of the hour; a minute may come more than once.
   minutes smallint[] NOT NULL,
-  requests bigint[] NOT NULL,
-  cost_micros bigint[] NOT NULL,
-  PRIMARY KEY (kind, hour, name)
+  minute_requests bigint[] NOT NULL,
+  minute_costs bigint[] NOT NULL,
+  PRIMARY KEY (kind, start, name)
 ) WITH (fillfactor = 60);
 
 -- One row: how many events were ever folded, and how many sketches of days wait to be settled.

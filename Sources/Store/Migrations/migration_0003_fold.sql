@@ -108,7 +108,9 @@ BEGIN
       EXECUTE format('SELECT date_trunc(''month'', min(bucket_start)) FROM %s', open_leaf) INTO month;
       EXIT WHEN month IS NULL OR month + interval '1 month' > upto;
       leaf := format('chat_telemetry_%s_rollups_day_%s', rollup, to_char(month, 'YYYY_MM'));
-      EXECUTE format('CREATE TABLE @schema@.%I (LIKE %s INCLUDING ALL) WITH (fillfactor = 60)', leaf, open_leaf);
+      EXECUTE format(
+        'CREATE TABLE @schema@.%I (LIKE %s INCLUDING ALL) WITH (fillfactor = 60, toast_tuple_target = 512)', leaf,
+        open_leaf);
       IF rollup = 'model' THEN
         EXECUTE format('ALTER TABLE @schema@.%I REPLICA IDENTITY FULL', leaf);
         EXECUTE format(
@@ -362,21 +364,21 @@ BEGIN
       @schema@.chat_telemetry_concat(minute_requests) AS minute_requests,
       @schema@.chat_telemetry_concat(minute_costs) AS minute_costs
     FROM window_part GROUP BY domain, model, hour
-  ), window_sum_rows AS (
-    INSERT INTO @schema@.chat_telemetry_window_sums AS r (kind, span, start, name, requests, cost_micros)
-    SELECT kind, 'hour', start, name, requests, cost FROM window_hour
-    UNION ALL
-    SELECT kind, 'day', date_trunc('day', start), name, @schema@.chat_telemetry_sum(requests),
+  ), window_hour_rows AS (
+    INSERT INTO @schema@.chat_telemetry_window_hours AS r
+      (kind, name, start, requests, cost_micros, minutes, minute_requests, minute_costs)
+    SELECT * FROM window_hour ORDER BY kind, start, name COLLATE "C"
+    ON CONFLICT (kind, start, name) DO UPDATE SET
+      requests = r.requests + excluded.requests, cost_micros = r.cost_micros + excluded.cost_micros,
+      minutes = r.minutes || excluded.minutes, minute_requests = r.minute_requests || excluded.minute_requests,
+      minute_costs = r.minute_costs || excluded.minute_costs
+  ), window_day_rows AS (
+    INSERT INTO @schema@.chat_telemetry_window_days AS r (kind, start, name, requests, cost_micros)
+    SELECT kind, date_trunc('day', start), name, @schema@.chat_telemetry_sum(requests),
       @schema@.chat_telemetry_sum(cost)
     FROM window_hour GROUP BY kind, date_trunc('day', start), name
-    ON CONFLICT (kind, span, start, name) DO UPDATE SET
+    ON CONFLICT (kind, start, name) DO UPDATE SET
       requests = r.requests + excluded.requests, cost_micros = r.cost_micros + excluded.cost_micros
-  ), window_minute_rows AS (
-    INSERT INTO @schema@.chat_telemetry_window_minutes AS r (kind, hour, name, minutes, requests, cost_micros)
-    SELECT kind, start, name, minutes, minute_requests, minute_costs
-    FROM window_hour ORDER BY kind, start, name COLLATE "C"
-    ON CONFLICT (kind, hour, name) DO UPDATE SET minutes = r.minutes || excluded.minutes,
-      requests = r.requests || excluded.requests, cost_micros = r.cost_micros || excluded.cost_micros
   )
   SELECT count(*), coalesce(sum(b.events), 0), (SELECT count(*) FROM delta), (SELECT count(*) FROM day_sketch),
     (SELECT array_agg(DISTINCT start) FROM window_hour)
@@ -384,24 +386,26 @@ BEGIN
   FROM batch AS b;
 
   -- Appending has made some long: a minute of them comes once again.
-  UPDATE @schema@.chat_telemetry_window_minutes AS m SET (minutes, requests, cost_micros) = (
+  UPDATE @schema@.chat_telemetry_window_hours AS h SET (minutes, minute_requests, minute_costs) = (
     SELECT array_agg(s.minute), array_agg(s.requests), array_agg(s.cost)
     FROM (
       SELECT u.minute, @schema@.chat_telemetry_sum(u.requests) AS requests, @schema@.chat_telemetry_sum(u.cost) AS cost
-      FROM (SELECT unnest(m.minutes) AS minute, unnest(m.requests) AS requests, unnest(m.cost_micros) AS cost) AS u
+      FROM (
+        SELECT unnest(h.minutes) AS minute, unnest(h.minute_requests) AS requests, unnest(h.minute_costs) AS cost
+      ) AS u
       GROUP BY u.minute
     ) AS s)
-  WHERE kind IN ('domain', 'model') AND hour = ANY (hours) AND cardinality(minutes) > 120;
+  WHERE kind IN ('domain', 'model') AND start = ANY (hours) AND cardinality(minutes) > 120;
   IF folded_batches > 0 THEN
     UPDATE @schema@.chat_telemetry_fold_state AS s
     SET folded_events = s.folded_events + chat_telemetry_fold.folded_events, folded_at = now(),
       day_sketch_deltas = s.day_sketch_deltas + new_day_sketches;
   END IF;
   -- What no window can reach any more.
-  DELETE FROM @schema@.chat_telemetry_window_sums
-  WHERE kind IN ('domain', 'model') AND span IN ('day', 'hour') AND start < now() - interval '8 days';
-  DELETE FROM @schema@.chat_telemetry_window_minutes
-  WHERE kind IN ('domain', 'model') AND hour < now() - interval '8 days';
+  DELETE FROM @schema@.chat_telemetry_window_days
+  WHERE kind IN ('domain', 'model') AND start < now() - interval '8 days';
+  DELETE FROM @schema@.chat_telemetry_window_hours
+  WHERE kind IN ('domain', 'model') AND start < now() - interval '8 days';
   -- The coordinator settles far earlier, between refreshes; this is for whoever refreshes without one.
   IF (SELECT s.day_sketch_deltas FROM @schema@.chat_telemetry_fold_state AS s) > 1000000 THEN
     PERFORM @schema@.chat_telemetry_settle_day_sketches();

@@ -30,25 +30,23 @@ LANGUAGE sql STABLE PARALLEL SAFE
 AS $function$
   SELECT part.name, @schema@.chat_telemetry_sum(part.requests), @schema@.chat_telemetry_sum(part.cost)
   FROM (
-    SELECT s.name, s.requests, s.cost_micros AS cost FROM @schema@.chat_telemetry_window_sums AS s
-    WHERE s.kind = of_kind AND s.span = 'day' AND s.start > CASE
+    SELECT d.name, d.requests, d.cost_micros AS cost FROM @schema@.chat_telemetry_window_days AS d
+    WHERE d.kind = of_kind AND d.start > CASE
       WHEN extract(hour FROM since AT TIME ZONE 'UTC')::integer < 12 THEN since - interval '1 day' ELSE since END
     UNION ALL
-    SELECT s.name, s.requests, s.cost_micros FROM @schema@.chat_telemetry_window_sums AS s
+    SELECT h.name, h.requests, h.cost_micros FROM @schema@.chat_telemetry_window_hours AS h
     WHERE extract(hour FROM since AT TIME ZONE 'UTC')::integer >= 12
-      AND s.kind = of_kind AND s.span = 'hour' AND s.start > since
-      AND s.start < date_trunc('day', since, 'UTC') + interval '24 hours'
+      AND h.kind = of_kind AND h.start > since AND h.start < date_trunc('day', since, 'UTC') + interval '24 hours'
     UNION ALL
-    SELECT s.name, - s.requests, - s.cost_micros FROM @schema@.chat_telemetry_window_sums AS s
+    SELECT h.name, - h.requests, - h.cost_micros FROM @schema@.chat_telemetry_window_hours AS h
     WHERE extract(hour FROM since AT TIME ZONE 'UTC')::integer < 12
-      AND s.kind = of_kind AND s.span = 'hour' AND s.start <= since
-      AND s.start >= date_trunc('day', since, 'UTC')
+      AND h.kind = of_kind AND h.start <= since AND h.start >= date_trunc('day', since, 'UTC')
     UNION ALL
     SELECT m.name, m.requests, m.cost
     FROM (
-      SELECT w.name, unnest(w.minutes) AS minute, unnest(w.requests) AS requests, unnest(w.cost_micros) AS cost
-      FROM @schema@.chat_telemetry_window_minutes AS w
-      WHERE w.kind = of_kind AND w.hour = date_trunc('hour', since, 'UTC')
+      SELECT h.name, unnest(h.minutes) AS minute, unnest(h.minute_requests) AS requests, unnest(h.minute_costs) AS cost
+      FROM @schema@.chat_telemetry_window_hours AS h
+      WHERE h.kind = of_kind AND h.start = date_trunc('hour', since, 'UTC')
     ) AS m
     WHERE m.minute >= extract(minute FROM since AT TIME ZONE 'UTC')::integer
   ) AS part
