@@ -34,7 +34,10 @@ public final class TestDatabase: Sendable {
   /// Runs one query on a connection of its own; `@` stands for the schema.
   @discardableResult
   public func rows(_ sql: String) throws -> [[String?]] {
-    try connect().execute(self.sql(sql), operation: "query for a test").rows.map(\.values)
+    let connection = try connect()
+    // Who waits for a lock for ever fails the test, not the whole run.
+    try connection.execute("SET statement_timeout = '2min'", operation: "bound a test's query")
+    return try connection.execute(self.sql(sql), operation: "query for a test").rows.map(\.values)
   }
 
   /// Waits until a backend waits for a lock.
