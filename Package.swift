@@ -86,7 +86,7 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["Kafka", "Postgres", "Store", "Telemetry"],
       path: "Tests/TestSupport", swiftSettings: strict),
-    .testTarget(name: "KafkaTests", dependencies: ["Kafka"], swiftSettings: strict),
+    .testTarget(name: "KafkaTests", dependencies: ["Kafka", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "MonitoringTests", dependencies: ["Monitoring", "TestSupport", logging, flyingFox],
       swiftSettings: strict),

@@ -207,21 +207,26 @@ public final class Consumer {
   }
 
   private func leaveGroup(timeoutMs: Int32) -> Bool {
+    // What the group has said so far is no part of the close, and is answered while there is somebody to hear it.
+    for _ in 0..<rd_kafka_queue_length(queue) { serve(timeoutMs: 0) }
+    callbacks.closingBegan()
     // The asynchronous close, because rd_kafka_consumer_close has no timeout. Its events come on the
     // consumer's own queue, where polling serves them as ever.
     if let error = rd_kafka_consumer_close_queue(client.handle, queue) {
       rd_kafka_error_destroy(error)  // fatal state: nothing to leave any more
       return true
     }
-    // Closing revokes what is assigned and waits for the answer. Answering an earlier revocation before the
-    // close has begun would make the consumer join again; both requests are served in order.
-    rd_kafka_assign(client.handle, nil)
     let clock = ContinuousClock()
     let deadline = clock.now + .milliseconds(timeoutMs)
     while rd_kafka_consumer_closed(client.handle) == 0 {
       guard clock.now < deadline else { return false }
-      if let message = rd_kafka_consumer_poll(client.handle, 10) { rd_kafka_message_destroy(message) }
+      serve(timeoutMs: 10)
     }
     return true
+  }
+
+  /// Runs the callbacks that are due, and drops a record.
+  private func serve(timeoutMs: Int32) {
+    if let message = rd_kafka_consumer_poll(client.handle, timeoutMs) { rd_kafka_message_destroy(message) }
   }
 }

@@ -11,6 +11,7 @@ final class ConsumerCallbacks {
   private let logger: KafkaLogger?
   private var events: [PollResult] = []
   private(set) var isRevocationPending = false
+  private var isClosing = false
 
   init(logger: KafkaLogger?) {
     self.logger = logger
@@ -32,6 +33,11 @@ final class ConsumerCallbacks {
 
   func revocationEnded() {
     isRevocationPending = false
+  }
+
+  /// From now on what the group gives or takes is a part of the close.
+  func closingBegan() {
+    isClosing = true
   }
 
   func connect(to conf: OpaquePointer) {
@@ -69,13 +75,19 @@ final class ConsumerCallbacks {
   /// Taken: left unanswered on purpose until `Consumer.unassign`. librdkafka has paused the partitions and
   /// sends heartbeats, and the group waits, so the caller can finish writing what it read. Answering here would
   /// hand the partitions on first, and the other member would read the same records again. Never answering
-  /// costs the membership after `max.poll.interval.ms`. A close waits for the answer too, and gives it itself.
+  /// costs the membership after `max.poll.interval.ms`.
+  ///
+  /// While closing: only what the close itself takes is answered, at once, for it waits for that. What was unanswered
+  /// before ends by itself. A superfluous answer may reach librdkafka just when the group is done, and is then thrown
+  /// away: `rd_kafka_assign` waits for ever (its issue 4884; seen at one close in a hundred on a busy machine).
   private func rebalance(
     _ client: OpaquePointer, _ code: rd_kafka_resp_err_t,
     _ list: PartitionList.Pointer?
   ) {
     let partitions = PartitionList.partitions(of: list).sorted()
     switch code {
+    case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS where isClosing: rd_kafka_assign(client, nil)
+    case _ where isClosing: break
     case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:
       isRevocationPending = false
       _ = PartitionList().withPointer { rd_kafka_assign(client, $0) }

@@ -1,5 +1,6 @@
 import Kafka
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("Closing a consumer")
@@ -47,6 +48,24 @@ struct CloseTests {
   @Test("A consumer that never subscribed closes")
   func unused() {
     #expect(member.consumer.close())
+  }
+
+  /// A race: without the promise kept, some in a hundred hang on a busy machine, and here some hundreds keep it busy.
+  @Test("Consumers that were never given anything close, however many, and however busy the machine is")
+  func neverGiven() async throws {
+    let brokers = cluster.bootstrapServers
+    let closers = (0..<4).map { _ in
+      Background {
+        for _ in 0..<150 {
+          let consumer = try Consumer(brokers: brokers, group: "watchers")
+          _ = try consumer.watermarks(of: events(0)[0], timeoutMs: 10_000)
+          #expect(consumer.close())
+        }
+      }
+    }
+    try await ends("closing", within: .seconds(60)) {
+      for closer in closers { try await closer.value }
+    }
   }
 
   @Test("A consumer that has not been assigned anything yet closes")
