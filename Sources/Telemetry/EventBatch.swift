@@ -51,6 +51,8 @@ public final class EventBatch {
   private var deadLetterBytes = 0
   /// The day that the last row touched: most rows touch the same.
   private var lastDay: Int32?
+  /// The partition that was asked for last: most records follow one of the same.
+  private var lastPartition = 0
 
   /// - Parameter expectedEvents: Rows to make room for at once; a batch grows beyond it.
   public init(expectedEvents: Int = 0) {
@@ -75,10 +77,14 @@ public final class EventBatch {
 
   /// The index by which the records of a partition name it.
   public func partitionIndex(topic: String, partition: Int32) -> Int32 {
+    if lastPartition < partitions.count {
+      let last = partitions[lastPartition]
+      if last.partition == partition && last.topic == topic { return Int32(lastPartition) }
+    }
     let wanted = TopicPartitionName(topic: topic, partition: partition)
-    if let index = partitions.firstIndex(of: wanted) { return Int32(index) }
-    partitions.append(wanted)
-    return Int32(partitions.count - 1)
+    lastPartition = partitions.firstIndex(of: wanted) ?? partitions.count
+    if lastPartition == partitions.count { partitions.append(wanted) }
+    return Int32(lastPartition)
   }
 
   /// Copies a record's key and payload behind its headers, which were packed into `sources` before.
