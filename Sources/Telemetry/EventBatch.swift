@@ -15,6 +15,8 @@ public struct TopicPartitionName: Hashable, Sendable {
 /// A record is taken in three steps: its bytes go into `sources` (``retain(partitionIndex:offset:timestampMs:key:payload:headers:)``),
 /// its row is encoded at the end of `rows`, and one of ``add(_:rowStart:source:)``, ``reject(_:rowStart:source:eventDay:)`` and
 /// ``discard(rowStart:source:)`` says what becomes of it. The last two, and an `add` that finds a duplicate, take its bytes out again.
+/// Where the batch keeps no sources, the first step can wait until the record is to be rejected; see
+/// ``unretained(partitionIndex:offset:timestampMs:)``.
 ///
 /// A row is known by its index, 0 ..< ``count``, which never changes until ``removeAll()``. Not thread-safe: one owner
 /// at a time, who may hand the whole of it on.
@@ -103,6 +105,13 @@ public final class EventBatch {
     return SourceRecord(
       partitionIndex: partitionIndex, offset: offset, timestampMs: timestampMs, key: keyRange,
       payload: payloadRange, headers: headers)
+  }
+
+  /// Where a record comes from, for a batch that keeps no sources: its bytes are needed only if it is rejected.
+  public func unretained(partitionIndex: Int32, offset: Int64, timestampMs: Int64) -> SourceRecord {
+    SourceRecord(
+      partitionIndex: partitionIndex, offset: offset, timestampMs: timestampMs, key: nil,
+      payload: ByteRange(offset: sources.count, count: 0), headers: nil)
   }
 
   /// Whether an event at this time would make the batch touch more than `maxDays` days.
