@@ -80,7 +80,7 @@ EventParser::Outcome EventParser::walk_document(size_t count) {
   return at_end ? Outcome::walked : Outcome::refused;
 }
 
-EventParser::Outcome EventParser::walk_field(field next) {
+EventParser::Outcome EventParser::walk_field(field &next) {
   Repairs repairs;
   const auto name = characters(key(next), repairs);
   if (!name) { return Outcome::refused; }

@@ -44,7 +44,8 @@ class EventParser {
   event_status refusal(const uint8_t *bytes, size_t count);
 
   Outcome walk_document(size_t count);
-  Outcome walk_field(simdjson::ondemand::field field);
+  /// By reference: a copy reads in wide pieces what was just written in narrow ones, and waits for that.
+  Outcome walk_field(simdjson::ondemand::field &field);
   Outcome walk_text(Value &value, event_field &field);
   Outcome walk_searches(Value &value, Repairs &repairs);
   Outcome walk_search(Value &value, Repairs &repairs);

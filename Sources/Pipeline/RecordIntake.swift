@@ -16,17 +16,14 @@ struct RecordIntake: ~Copyable {
 
   /// Takes one record. A record that would make the batch touch too many days is held back, and with it those that follow.
   mutating func take(_ record: borrowing Record, into batch: IngestBatch, nowMicros: Int64) {
-    var headers: ByteRange?
     if held.isEmpty {
-      headers = packHeaders(of: record, into: batch.events)
       let source = RecordSource(
         topic: record.topic, partition: record.partition, offset: record.offset,
         timestampMs: record.timestampMs)
-      if take(
-        source, key: record.key, value: record.value, headers: headers, into: batch, nowMicros: nowMicros)
-      {
-        return
-      }
+      let fits = take(
+        source, key: record.key, value: record.value, into: batch, nowMicros: nowMicros,
+        packHeaders: { Self.packHeaders(of: record, into: $0) })
+      if fits { return }
     }
     held.append(HeldRecord(record))
   }
@@ -35,9 +32,10 @@ struct RecordIntake: ~Copyable {
   mutating func takeHeld(into batch: IngestBatch, nowMicros: Int64) {
     var taken = 0
     for record in held {
-      let headers = record.packHeaders(into: batch.events)
       let fits = record.withBytes { key, value in
-        take(record.source, key: key, value: value, headers: headers, into: batch, nowMicros: nowMicros)
+        take(
+          record.source, key: key, value: value, into: batch, nowMicros: nowMicros,
+          packHeaders: { record.packHeaders(into: $0) })
       }
       guard fits else { break }
       taken += 1
@@ -57,22 +55,30 @@ struct RecordIntake: ~Copyable {
   mutating func dropHeld() { held.removeAll() }
 
   /// Returns false when the record has no place in this batch; the batch is then as it was.
+  ///
+  /// - Parameter packHeaders: Called when the record's bytes are kept: for each record in a batch that keeps sources, else
+  ///   only for one that becomes a dead letter at once. librdkafka allocates a buffer to find that there are no headers.
   private mutating func take(
-    _ from: RecordSource, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: ByteRange?,
-    into batch: IngestBatch, nowMicros: Int64
+    _ from: RecordSource, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+    into batch: IngestBatch, nowMicros: Int64, packHeaders: (EventBatch) -> ByteRange?
   ) -> Bool {
     let events = batch.events
     let index = events.partitionIndex(topic: from.topic, partition: from.partition)
     let isInRange = times.contains(from.timestampMs)
     guard isInRange, let value else {
-      if let headers { events.sources.truncate(to: headers.offset) }
       batch.countRecord(partitionIndex: index, bytes: value?.count ?? 0)
       batch.count(partitionIndex: index) { if isInRange { $0.skipped += 1 } else { $0.outOfRange += 1 } }
       return true
     }
-    let source = events.retain(
-      partitionIndex: index, offset: from.offset, timestampMs: from.timestampMs, key: key, payload: value,
-      headers: headers)
+    func retained() -> SourceRecord {
+      events.retain(
+        partitionIndex: index, offset: from.offset, timestampMs: from.timestampMs, key: key, payload: value,
+        headers: packHeaders(events))
+    }
+    let source =
+      events.keepsSources
+      ? retained()
+      : events.unretained(partitionIndex: index, offset: from.offset, timestampMs: from.timestampMs)
     let rowStart = events.rows.count
     var repairs = RepairCounts()
     do throws(Rejection) {
@@ -89,13 +95,13 @@ struct RecordIntake: ~Copyable {
         batch.count(partitionIndex: index) { $0.repeated += 1 }
       }
     } catch {
-      events.reject(error, rowStart: rowStart, source: source)
+      events.reject(error, rowStart: rowStart, source: events.keepsSources ? source : retained())
     }
     batch.countRecord(partitionIndex: index, bytes: value.count)
     return true
   }
 
-  private func packHeaders(of record: borrowing Record, into events: EventBatch) -> ByteRange? {
+  private static func packHeaders(of record: borrowing Record, into events: EventBatch) -> ByteRange? {
     let start = events.sources.count
     record.forEachHeader { name, value in
       var name = name

@@ -101,16 +101,17 @@ public final class Connection {
   /// Sends one statement without awaiting the answer.
   private func send(_ statement: Statement) throws(PostgresError) {
     let parameters = statement.parameters
+    let ranges = parameters.ranges
     let sent = parameters.bytes.withUnsafeBytes { raw -> Int32 in
       let base = raw.baseAddress?.assumingMemoryBound(to: CChar.self)
       // An empty value still needs an address, for libpq takes a null pointer as NULL.
       let empty: StaticString = ""
       let emptyAddress = UnsafeRawPointer(empty.utf8Start).assumingMemoryBound(to: CChar.self)
-      let values: [UnsafePointer<CChar>?] = parameters.ranges.map { range in
+      let values: [UnsafePointer<CChar>?] = ranges.map { range in
         guard let range else { return nil }
         return base.map { $0 + range.lowerBound } ?? emptyAddress
       }
-      let lengths = parameters.ranges.map { Int32($0?.count ?? 0) }
+      let lengths = ranges.map { Int32($0?.count ?? 0) }
       let formats = [Int32](repeating: 1, count: parameters.count)
       return PQsendQueryParams(
         handle, statement.sql, Int32(parameters.count), parameters.types, values, lengths, formats, 0)

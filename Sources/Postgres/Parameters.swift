@@ -1,6 +1,9 @@
 /// The parameters of one statement, in PostgreSQL's binary formats (`src/backend/utils/adt`, `*send` and `*recv`).
 ///
 /// Arrays are one-dimensional; append their elements in order between `array(of:count:)` and the next parameter.
+///
+/// What is called for each element is inlinable: in another module it would else be generic code that asks the runtime
+/// about its types at each number.
 public struct Parameters: Sendable {
   /// Object ids of the built-in types, fixed by `pg_type.dat`.
   public enum TypeID: UInt32, Sendable {
@@ -34,43 +37,49 @@ public struct Parameters: Sendable {
   }
 
   private(set) var types: [UInt32] = []
-  private(set) var ranges: [Range<Int>?] = []
-  private(set) var bytes: [UInt8] = []
+  /// Where each parameter begins in `bytes`; it ends where the next one begins.
+  private var starts: [Int] = []
+  private var areNull: [Bool] = []
+  @usableFromInline private(set) var bytes: [UInt8] = []
   /// Offset of the header's null flag of the array that is being filled.
   private var openArray: Int?
 
-  public init() {}
+  /// - Parameter expectedBytes: To make room for at once.
+  public init(expectedBytes: Int = 0) { bytes.reserveCapacity(expectedBytes) }
 
   public var count: Int { types.count }
 
+  /// Where each parameter stands in `bytes`; nil is null.
+  var ranges: [Range<Int>?] {
+    starts.indices.map { index in
+      let end = index + 1 < starts.count ? starts[index + 1] : bytes.count
+      return areNull[index] ? nil : starts[index]..<end
+    }
+  }
+
   public mutating func append(_ value: Int64?, as type: TypeID = .int8) {
     begin(type.rawValue)
-    if let value { put(value) }
-    end(isNull: value == nil)
+    if let value { put(value) } else { markNull() }
   }
 
   public mutating func append(_ value: Int32?) {
     begin(TypeID.int4.rawValue)
-    if let value { put(value) }
-    end(isNull: value == nil)
+    if let value { put(value) } else { markNull() }
   }
 
   public mutating func append(_ value: Bool) {
     begin(TypeID.boolean.rawValue)
     put(UInt8(value ? 1 : 0))
-    end(isNull: false)
   }
 
   public mutating func append(_ value: String?) {
     begin(TypeID.text.rawValue)
-    if let value { bytes.append(contentsOf: value.utf8) }
-    end(isNull: value == nil)
+    if let value { bytes.append(contentsOf: value.utf8) } else { markNull() }
   }
 
   public mutating func append(_ value: [UInt8]?) {
     begin(TypeID.bytea.rawValue)
-    if let value { bytes.append(contentsOf: value) }
-    end(isNull: value == nil)
+    if let value { bytes.append(contentsOf: value) } else { markNull() }
   }
 
   /// Begins an array of `count` elements; exactly that many `element…` calls must follow.
@@ -84,27 +93,41 @@ public struct Parameters: Sendable {
       put(Int32(count))
       put(Int32(1))
     }
-    end(isNull: false)
   }
 
-  @inline(__always)
+  /// An array of numbers, none of them null: all at once, for the arrays that have an element for each of many rows.
+  @inlinable
+  public mutating func array<Value: FixedWidthInteger>(of type: TypeID, _ values: some Collection<Value>) {
+    array(of: type, count: values.count)
+    let size = MemoryLayout<Value>.size
+    var place = bytes.count
+    bytes.append(contentsOf: repeatElement(0, count: values.count * (MemoryLayout<Int32>.size + size)))
+    bytes.withUnsafeMutableBytes { bytes in
+      for value in values {
+        bytes.storeBytes(of: Int32(size).bigEndian, toByteOffset: place, as: Int32.self)
+        bytes.storeBytes(of: value.bigEndian, toByteOffset: place + MemoryLayout<Int32>.size, as: Value.self)
+        place += MemoryLayout<Int32>.size + size
+      }
+    }
+  }
+
+  @inlinable
   public mutating func element<Value: FixedWidthInteger>(_ value: Value) {
     put(Int32(MemoryLayout<Value>.size))
     put(value)
-    extend()
   }
 
-  @inline(__always)
+  @inlinable
   public mutating func element<Value: FixedWidthInteger>(_ value: Value?) {
     if let value { element(value) } else { nullElement() }
   }
 
   public mutating func element(_ value: Bool) { element(UInt8(value ? 1 : 0)) }
 
+  @inlinable
   public mutating func element(bytes value: some Collection<UInt8>) {
     put(Int32(value.count))
     bytes.append(contentsOf: value)
-    extend()
   }
 
   public mutating func element(_ value: String?) {
@@ -119,13 +142,11 @@ public struct Parameters: Sendable {
   public mutating func element(encoded value: UnsafeRawBufferPointer) {
     bytes.append(contentsOf: value)
     if value.loadUnaligned(as: Int32.self) == -1 { markNulls() }
-    extend()
   }
 
   public mutating func nullElement() {
     put(Int32(-1))
     markNulls()
-    extend()
   }
 
   private mutating func markNulls() {
@@ -135,21 +156,15 @@ public struct Parameters: Sendable {
 
   private mutating func begin(_ type: UInt32) {
     types.append(type)
-    ranges.append(bytes.count..<bytes.count)
+    starts.append(bytes.count)
+    areNull.append(false)
     openArray = nil
   }
 
-  private mutating func end(isNull: Bool) {
-    if isNull { ranges[ranges.count - 1] = nil } else { extend() }
-  }
+  private mutating func markNull() { areNull[areNull.count - 1] = true }
 
-  @inline(__always)
-  private mutating func extend() {
-    ranges[ranges.count - 1] = ranges[ranges.count - 1]!.lowerBound..<bytes.count
-  }
-
-  @inline(__always)
-  private mutating func put<Value: FixedWidthInteger>(_ value: Value) {
+  @inlinable
+  mutating func put<Value: FixedWidthInteger>(_ value: Value) {
     withUnsafeBytes(of: value.bigEndian) { bytes.append(contentsOf: $0) }
   }
 }

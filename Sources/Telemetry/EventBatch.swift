@@ -15,6 +15,8 @@ public struct TopicPartitionName: Hashable, Sendable {
 /// A record is taken in three steps: its bytes go into `sources` (``retain(partitionIndex:offset:timestampMs:key:payload:headers:)``),
 /// its row is encoded at the end of `rows`, and one of ``add(_:rowStart:source:)``, ``reject(_:rowStart:source:eventDay:)`` and
 /// ``discard(rowStart:source:)`` says what becomes of it. The last two, and an `add` that finds a duplicate, take its bytes out again.
+/// Where the batch keeps no sources, the first step can wait until the record is to be rejected; see
+/// ``unretained(partitionIndex:offset:timestampMs:)``.
 ///
 /// A row is known by its index, 0 ..< ``count``, which never changes until ``removeAll()``. Not thread-safe: one owner
 /// at a time, who may hand the whole of it on.
@@ -51,6 +53,8 @@ public final class EventBatch {
   private var deadLetterBytes = 0
   /// The day that the last row touched: most rows touch the same.
   private var lastDay: Int32?
+  /// The partition that was asked for last: most records follow one of the same.
+  private var lastPartition = 0
 
   /// - Parameter expectedEvents: Rows to make room for at once; a batch grows beyond it.
   public init(expectedEvents: Int = 0) {
@@ -75,10 +79,14 @@ public final class EventBatch {
 
   /// The index by which the records of a partition name it.
   public func partitionIndex(topic: String, partition: Int32) -> Int32 {
+    if lastPartition < partitions.count {
+      let last = partitions[lastPartition]
+      if last.partition == partition && last.topic == topic { return Int32(lastPartition) }
+    }
     let wanted = TopicPartitionName(topic: topic, partition: partition)
-    if let index = partitions.firstIndex(of: wanted) { return Int32(index) }
-    partitions.append(wanted)
-    return Int32(partitions.count - 1)
+    lastPartition = partitions.firstIndex(of: wanted) ?? partitions.count
+    if lastPartition == partitions.count { partitions.append(wanted) }
+    return Int32(lastPartition)
   }
 
   /// Copies a record's key and payload behind its headers, which were packed into `sources` before.
@@ -97,6 +105,13 @@ public final class EventBatch {
     return SourceRecord(
       partitionIndex: partitionIndex, offset: offset, timestampMs: timestampMs, key: keyRange,
       payload: payloadRange, headers: headers)
+  }
+
+  /// Where a record comes from, for a batch that keeps no sources: its bytes are needed only if it is rejected.
+  public func unretained(partitionIndex: Int32, offset: Int64, timestampMs: Int64) -> SourceRecord {
+    SourceRecord(
+      partitionIndex: partitionIndex, offset: offset, timestampMs: timestampMs, key: nil,
+      payload: ByteRange(offset: sources.count, count: 0), headers: nil)
   }
 
   /// Whether an event at this time would make the batch touch more than `maxDays` days.

@@ -43,7 +43,8 @@ public enum RepairKind: String, CaseIterable, Sendable {
 
 /// How often each kind of repair was made.
 public struct RepairCounts: Equatable, Sendable {
-  private var counts = [Int](repeating: 0, count: RepairKind.allCases.count)
+  /// One for each ``RepairKind``, in place: an array would be allocated for every event.
+  private var counts = SIMD8<Int>()
 
   public init() {}
 
@@ -52,9 +53,7 @@ public struct RepairCounts: Equatable, Sendable {
     set { counts[Self.index(kind)] = newValue }
   }
 
-  public mutating func add(_ other: RepairCounts) {
-    for index in counts.indices { counts[index] += other.counts[index] }
-  }
+  public mutating func add(_ other: RepairCounts) { counts &+= other.counts }
 
   private static func index(_ kind: RepairKind) -> Int {
     switch kind {

@@ -112,6 +112,18 @@ struct ParametersTests {
     bytes.withUnsafeBytes { parameters.element(encoded: $0) }
   }
 
+  @Test("An array of numbers given at once arrives as one given one by one does")
+  func arraysAtOnce() throws {
+    var parameters = Parameters(expectedBytes: 1)
+    parameters.array(of: .int8, [Int64.max, 0, Int64.min])
+    parameters.append("between")
+    parameters.array(of: .int4, [Int32(-1)])
+    parameters.array(of: .int2, [] as [Int16])
+    #expect(
+      try echo(parameters, "$1, $2, $3, cardinality($4)")
+        == ["{9223372036854775807,0,-9223372036854775808}", "between", "{-1}", "0"])
+  }
+
   @Test("An empty array is an array, of each type")
   func emptyArrays() throws {
     let types: [Parameters.TypeID] = [

@@ -20,6 +20,19 @@ struct EncodedRowTests {
     #expect(try DecodedEvent("\"cost_usd\":\(cost)").bytes(.costUSD) == bytes)
   }
 
+  @Test(
+    "A name that differs from a field's in one character, wherever, is none of it",
+    arguments: RawColumn.allCases)
+  func nearlyAField(_ column: RawColumn) throws {
+    for place in column.name.indices {
+      var name = column.name
+      name.replaceSubrange(place...place, with: "~")
+      // As a value of most fields it would be a wrong type.
+      let event = try DecodedEvent("\"\(name)\":{}")
+      #expect(event.bytes(.logs) == nil && event.bytes(.modelConfig) == nil, "\(name)")
+    }
+  }
+
   @Test("Every field of an event stands in its column")
   func everyColumn() throws {
     let event = try DecodedEvent(
