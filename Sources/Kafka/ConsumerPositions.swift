@@ -89,6 +89,13 @@ extension Consumer {
     try client.watermarks(of: partition, timeoutMs: timeoutMs)
   }
 
+  /// Asks the leaders for the offsets after the last records that can be read; all of them answer, or it throws.
+  public func ends(
+    of partitions: [TopicPartition], timeoutMs: Int32
+  ) throws(KafkaError) -> [PartitionOffset] {
+    try client.ends(of: partitions, timeoutMs: timeoutMs)
+  }
+
   /// What the last fetch response said, without asking: nil until there was one.
   public func cachedWatermarks(of partition: TopicPartition) -> Watermarks? {
     client.cachedWatermarks(of: partition)

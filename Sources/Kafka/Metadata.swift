@@ -43,6 +43,15 @@ extension Client {
     return Watermarks(low: low, high: high)
   }
 
+  /// The ends of all these partitions, by one request to each of their leaders.
+  func ends(of partitions: [TopicPartition], timeoutMs: Int32) throws(KafkaError) -> [PartitionOffset] {
+    let list = PartitionList(partitions.map { PartitionOffset($0, offset: PartitionOffset.end) })
+    let operation = "fetch the ends"
+    try check(list.withPointer { rd_kafka_offsets_for_times(handle, $0, timeoutMs) }, operation)
+    if let error = list.firstError(during: operation) { throw error }
+    return list.knownOffsets
+  }
+
   /// What the last fetch response said, without asking: nil until there was one.
   func cachedWatermarks(of partition: TopicPartition) -> Watermarks? {
     var low: Int64 = 0

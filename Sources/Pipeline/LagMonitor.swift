@@ -51,9 +51,7 @@ actor LagMonitor {
 
   func run() async {
     while !Task.isCancelled {
-      for partition in ends.watched where !Task.isCancelled {
-        if let end = try? end(of: partition) { ends.learn(end, of: partition) }
-      }
+      ask(ends.watched)
       serveClient()
       try? await Task.sleep(for: Self.pace)
     }
@@ -61,12 +59,19 @@ actor LagMonitor {
     client = nil
   }
 
-  private func end(of partition: TopicPartition) throws(KafkaError) -> KnownEnd {
+  /// Asks for all at once, and for each by itself where a broker does not answer: the others' ends stay known.
+  private func ask(_ partitions: [TopicPartition]) {
+    guard !partitions.isEmpty, (try? learn(partitions)) == nil else { return }
+    for partition in partitions where !Task.isCancelled { try? learn([partition]) }
+  }
+
+  private func learn(_ partitions: [TopicPartition]) throws(KafkaError) {
     let client = try connected()
     // Before the question: what is produced meanwhile is younger.
     let askedAtMs = WallClock.now() / 1_000
-    return KnownEnd(
-      offset: try client.watermarks(of: partition, timeoutMs: Self.timeoutMs).high, askedAtMs: askedAtMs)
+    for end in try client.ends(of: partitions, timeoutMs: Self.timeoutMs) {
+      ends.learn(KnownEnd(offset: end.offset, askedAtMs: askedAtMs), of: end.partition)
+    }
   }
 
   private func connected() throws(KafkaError) -> Consumer {

@@ -153,6 +153,18 @@ struct PositionTests {
     #expect(reader.consumer.cachedWatermarks(of: TopicPartition(topic: "events", partition: 7)) == nil)
   }
 
+  @Test("The ends of several partitions are asked for at once: of all, or an error")
+  func ends() throws {
+    try cluster.createTopic("others", partitions: 1)
+    let other = TopicPartition(topic: "others", partition: 0)
+    let ends = try reader.consumer.ends(of: [other, partition], timeoutMs: 30_000)
+    #expect(Set(ends) == [PartitionOffset(partition, offset: 10), PartitionOffset(other, offset: 0)])
+    #expect(throws: KafkaError.self) {
+      try reader.consumer.ends(
+        of: [partition, TopicPartition(topic: "events", partition: 99)], timeoutMs: 2_000)
+    }
+  }
+
   @Test("A failed question says what was asked of which partition")
   func watermarksOfNothing() throws {
     let error = try #require(throws: KafkaError.self) {
