@@ -45,11 +45,7 @@ extension Client {
 
   /// The ends of all these partitions, by one request to each of their leaders.
   func ends(of partitions: [TopicPartition], timeoutMs: Int32) throws(KafkaError) -> [PartitionOffset] {
-    let list = PartitionList(partitions.map { PartitionOffset($0, offset: PartitionOffset.end) })
-    let operation = "fetch the ends"
-    try check(list.withPointer { rd_kafka_offsets_for_times(handle, $0, timeoutMs) }, operation)
-    if let error = list.firstError(during: operation) { throw error }
-    return list.knownOffsets
+    try offsets(at: PartitionOffset.end, in: partitions, timeoutMs: timeoutMs, during: "fetch the ends")
   }
 
   /// What the last fetch response said, without asking: nil until there was one.
@@ -67,8 +63,16 @@ extension Client {
   func offsets(
     ofTime timestampMs: Int64, in partitions: [TopicPartition], timeoutMs: Int32
   ) throws(KafkaError) -> [PartitionOffset] {
-    let list = PartitionList(partitions.map { PartitionOffset($0, offset: timestampMs) })
-    let operation = "find the offsets of time \(timestampMs) ms"
+    try offsets(
+      at: timestampMs, in: partitions, timeoutMs: timeoutMs,
+      during: "find the offsets of time \(timestampMs) ms")
+  }
+
+  /// `place` is a time, or one of the two that Kafka has for the ends of a partition.
+  private func offsets(
+    at place: Int64, in partitions: [TopicPartition], timeoutMs: Int32, during operation: String
+  ) throws(KafkaError) -> [PartitionOffset] {
+    let list = PartitionList(partitions.map { PartitionOffset($0, offset: place) })
     try check(list.withPointer { rd_kafka_offsets_for_times(handle, $0, timeoutMs) }, operation)
     if let error = list.firstError(during: operation) { throw error }
     return list.knownOffsets
