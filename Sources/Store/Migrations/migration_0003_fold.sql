@@ -108,11 +108,9 @@ BEGIN
       EXECUTE format('SELECT date_trunc(''month'', min(bucket_start)) FROM %s', open_leaf) INTO month;
       EXIT WHEN month IS NULL OR month + interval '1 month' > upto;
       leaf := format('chat_telemetry_%s_rollups_day_%s', rollup, to_char(month, 'YYYY_MM'));
-      EXECUTE format(
-        'CREATE TABLE @schema@.%I (LIKE %s INCLUDING ALL) WITH (fillfactor = 60, toast_tuple_target = 512)', leaf,
-        open_leaf);
+      EXECUTE format('CREATE TABLE @schema@.%I (LIKE %s INCLUDING ALL) WITH (fillfactor = 60)', leaf, open_leaf);
       IF rollup = 'model' THEN
-        EXECUTE format('ALTER TABLE @schema@.%I REPLICA IDENTITY FULL', leaf);
+        EXECUTE format('ALTER TABLE @schema@.%I REPLICA IDENTITY FULL, SET (toast_tuple_target = 512)', leaf);
         EXECUTE format(
           'CREATE INDEX %I ON @schema@.%I (model, avg_duration_ms, success_rate_pct)',
           'idx_' || leaf || '_performance', leaf);
