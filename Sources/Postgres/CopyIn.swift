@@ -62,15 +62,25 @@ public struct CopyWriter: ~Copyable {
     }
   }
 
+  /// The same for bytes that need not stay: a whole COPY then takes no more memory than one row.
+  public mutating func send(copyOf bytes: UnsafeRawBufferPointer) {
+    takePiece()
+    gather(bytes)
+  }
+
   private mutating func takePiece() {
     if piece.count >= Self.gatheredSize {
       sendGathered()
       put(piece)
     } else {
-      gathered.append(contentsOf: piece)
-      if gathered.count >= Self.gatheredSize { sendGathered() }
+      gather(piece)
     }
     piece = UnsafeRawBufferPointer(start: nil, count: 0)
+  }
+
+  private mutating func gather(_ bytes: UnsafeRawBufferPointer) {
+    gathered.append(contentsOf: bytes)
+    if gathered.count >= Self.gatheredSize { sendGathered() }
   }
 
   private mutating func sendGathered() {

@@ -20,6 +20,7 @@ public struct Grants {
     ("chat_telemetry_model_rollups_hour", "SELECT, INSERT, UPDATE, DELETE"),
     ("chat_telemetry_model_rollups_day", "SELECT, INSERT, UPDATE, DELETE"),
     ("chat_telemetry_summary_deltas", "SELECT, INSERT, DELETE"),
+    ("chat_telemetry_sketch_deltas", "SELECT, INSERT, DELETE"),
     ("chat_telemetry_window_deltas", "SELECT, INSERT, DELETE"),
     ("chat_telemetry_pending_batches", "SELECT, INSERT, DELETE"),
     ("chat_telemetry_offsets", "SELECT, INSERT, UPDATE, DELETE"),

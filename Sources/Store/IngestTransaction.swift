@@ -154,7 +154,7 @@ final class IngestTransaction {
       """, parameters, operation: "read the marks of dropped days")
   }
 
-  // MARK: Closing: everything that is left, in one flight
+  // MARK: Closing: everything that is left
 
   /// Ends a part that others follow: its dead letters must not pile up in memory.
   private func pause(_ batch: EventBatch) throws(PostgresError) {
@@ -172,9 +172,8 @@ final class IngestTransaction {
     }
     flight.append(Positions.advanceStatement(schema, group: group, part.advances))
     if let claim { flight.append(claim.countStatement(schema, backfillCounts(part.advances))) }
-    if deltas.events > 0 { flight += RollupUpserts(schema: schema).statements(deltas) }
-    flight.append(Statement("COMMIT", operation: "commit a batch"))
-    try connection.pipeline(flight)
+    try RollupWriter(connection: connection, schema: schema)
+      .write(deltas, after: flight, commit: Statement("COMMIT", operation: "commit a batch"))
   }
 
   private func takeSums() -> RollupSums {

@@ -129,10 +129,7 @@ struct RawRowWriter {
         WHERE t.created_at = u.created_at AND t.id = u.id AND t.created_at BETWEEN $3 AND $4
         OFFSET 0)
       """, parameters, operation: "probe for stored keys")
-    var isMissing = [Bool](repeating: false, count: run.count)
-    for place in missing.rows[0].text(0).utf8.split(separator: UInt8(ascii: " ")) {
-      if let place = Int(Substring(place)) { isMissing[place - 1] = true }
-    }
+    let isMissing = missing.places(of: run.count)
     duplicates += zip(run, isMissing).lazy.filter { !$0.1 }.map(\.0)
     return zip(run, isMissing).filter(\.1).map(\.0)[...]
   }

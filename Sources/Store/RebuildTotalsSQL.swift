@@ -106,7 +106,7 @@ struct RebuildTotalsSQL {
     FROM \(schema.rawTable) WHERE model = 'unknown' AND duration_ms IS NOT NULL GROUP BY 3
     UNION ALL
     SELECT 'model', 'unknown', u.bin, -u.n
-    FROM \(schema.summaryDeltasTable), unnest(bins, bin_counts) AS u (bin, n) WHERE model = 'unknown'
+    FROM \(schema.sketchDeltasTable), unnest(bins, bin_counts) AS u (bin, n) WHERE kind = 'model' AND name = 'unknown'
     """
   }
 

@@ -112,10 +112,9 @@ struct RetryTransaction {
     if !stored.isEmpty {
       flight.append(
         IngestTransaction.pending(schema, events: stored.count, deltaRows: deltas.summaries.count))
-      flight += RollupUpserts(schema: schema).statements(deltas)
     }
-    flight.append(Statement("COMMIT", operation: "commit retried dead letters"))
-    try connection.pipeline(flight)
+    try RollupWriter(connection: connection, schema: schema)
+      .write(deltas, after: flight, commit: Statement("COMMIT", operation: "commit retried dead letters"))
   }
 
   private func resolve(_ outcomes: [RetryOutcome]) -> Statement? {

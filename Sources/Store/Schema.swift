@@ -35,6 +35,7 @@ public struct Schema: Sendable, Equatable {
   public var deadLettersTable: String { table("chat_telemetry_dead_letters") }
   public var daysTable: String { table("chat_telemetry_days") }
   public var summaryDeltasTable: String { table("chat_telemetry_summary_deltas") }
+  public var sketchDeltasTable: String { table("chat_telemetry_sketch_deltas") }
   public var windowDeltasTable: String { table("chat_telemetry_window_deltas") }
   public var pendingBatchesTable: String { table("chat_telemetry_pending_batches") }
   public var backfillJobsTable: String { table("chat_telemetry_backfill_jobs") }

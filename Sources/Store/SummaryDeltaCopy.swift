@@ -9,15 +9,14 @@ struct SummaryDeltaCopy {
   let schema: Schema
 
   func append(_ deltas: RollupDeltas) throws(PostgresError) {
-    if !deltas.summaries.isEmpty {
-      var rows = ByteArena(capacity: deltas.summaries.count * 320)
-      for summary in deltas.summaries { encode(summary, deltas, &rows) }
-      try copy(rows, into: schema.summaryDeltasTable, Self.summaryColumns)
+    try connection.copyIn(deltas.summaries, into: schema.summaryDeltasTable, Self.summaryColumns) {
+      encode($0, deltas, &$1)
     }
-    if !deltas.windows.isEmpty {
-      var rows = ByteArena(capacity: deltas.windows.count * 256)
-      for window in deltas.windows { encode(window, deltas, &rows) }
-      try copy(rows, into: schema.windowDeltasTable, Self.windowColumns)
+    try connection.copyIn(deltas.sketches, into: schema.sketchDeltasTable, Self.sketchColumns) {
+      encode($0, deltas, &$1)
+    }
+    try connection.copyIn(deltas.windows, into: schema.windowDeltasTable, Self.windowColumns) {
+      encode($0, deltas, &$1)
     }
   }
 
@@ -27,23 +26,14 @@ struct SummaryDeltaCopy {
     "total_searches", "total_iterations", "first_request_at", "last_request_at", "bins", "bin_counts",
   ]
 
+  private static let sketchColumns = ["kind", "name", "timed_requests", "bins", "bin_counts"]
+
   private static let windowColumns = [
     "hour", "domain", "model", "requests", "cost_micros", "minutes", "minute_requests", "minute_costs",
   ]
 
-  private func copy(
-    _ rows: borrowing ByteArena, into table: String, _ columns: [String]
-  ) throws(PostgresError) {
-    let bytes = rows.bytes
-    try connection.copyIn(
-      "COPY \(table) (\(columns.joined(separator: ", "))) FROM STDIN (FORMAT binary)",
-      operation: "append summary deltas"
-    ) { $0.send(bytes) }
-  }
-
   private func encode(_ summary: SummaryDelta, _ deltas: RollupDeltas, _ row: inout ByteArena) {
     let measures = summary.measures
-    row.appendBigEndian(Int16(Self.summaryColumns.count))
     row.field(summary.day - postgresEpochDays)
     row.field(text: deltas.texts.bytes(summary.domain))
     row.field(text: deltas.texts.bytes(summary.model))
@@ -64,8 +54,20 @@ struct SummaryDeltaCopy {
     row.array(deltas.binCounts[summary.sketch], of: .int4)
   }
 
+  private func encode(_ sketch: SketchDelta, _ deltas: RollupDeltas, _ row: inout ByteArena) {
+    if let domain = deltas.texts.bytes(sketch.domain) {
+      row.field(text: "domain")
+      row.field(text: domain)
+    } else {
+      row.field(text: "model")
+      row.field(text: deltas.texts.bytes(sketch.model))
+    }
+    row.field(sketch.timed)
+    row.array(deltas.nameBins[sketch.bins], of: .int2)
+    row.array(deltas.nameBinCounts[sketch.bins], of: .int4)
+  }
+
   private func encode(_ window: WindowDelta, _ deltas: RollupDeltas, _ row: inout ByteArena) {
-    row.appendBigEndian(Int16(Self.windowColumns.count))
     row.field(window.hourStart - postgresEpochMicros)
     row.field(text: deltas.texts.bytes(window.domain))
     row.field(text: deltas.texts.bytes(window.model))
@@ -74,38 +76,5 @@ struct SummaryDeltaCopy {
     row.array(deltas.windowMinutes[window.minutes], of: .int2)
     row.array(deltas.windowRequests[window.minutes], of: .int8)
     row.array(deltas.windowCosts[window.minutes], of: .int8)
-  }
-}
-
-/// Fields of a row in COPY's binary format.
-extension ByteArena {
-  fileprivate mutating func field<Value: FixedWidthInteger>(_ value: Value) {
-    appendBigEndian(Int32(MemoryLayout<Value>.size))
-    appendBigEndian(value)
-  }
-
-  fileprivate mutating func field(optional value: Int64?) {
-    if let value { field(value) } else { appendBigEndian(Int32(-1)) }
-  }
-
-  fileprivate mutating func field(text: ArraySlice<UInt8>?) {
-    guard let text else { return appendBigEndian(Int32(-1)) }
-    appendBigEndian(Int32(text.count))
-    text.withUnsafeBytes { append($0) }
-  }
-
-  /// A one-dimensional array without nulls (`array_recv` in PostgreSQL's arrayfuncs.c).
-  fileprivate mutating func array<Value: FixedWidthInteger>(
-    _ values: ArraySlice<Value>, of type: Parameters.TypeID
-  ) {
-    let elementSize = 4 + MemoryLayout<Value>.size
-    appendBigEndian(Int32(values.isEmpty ? 12 : 20 + values.count * elementSize))
-    appendBigEndian(Int32(values.isEmpty ? 0 : 1))
-    appendBigEndian(Int32(0))
-    appendBigEndian(type.rawValue)
-    guard !values.isEmpty else { return }
-    appendBigEndian(Int32(values.count))
-    appendBigEndian(Int32(1))
-    for value in values { field(value) }
   }
 }

@@ -66,7 +66,8 @@ extension VerificationReport.Difference {
     }
     switch table {
     case "chat_telemetry_offsets": return [("consumer_group", 1), ("topic", 2), ("partition", 3)]
-    case "chat_telemetry_totals", "chat_telemetry_sketches", "chat_telemetry_settled_rollups":
+    case "chat_telemetry_totals", "chat_telemetry_sketches", "chat_telemetry_sketch_deltas",
+      "chat_telemetry_settled_rollups":
       return Array(all[1...])
     // Of the minutes in an hour's row, the start of the minute.
     case "chat_telemetry_window_days", "chat_telemetry_window_hours":

@@ -84,8 +84,9 @@ struct VerificationTotals {
       stored: """
         SELECT \(self.keys("model")), bin, n FROM (\(allBins("model"))) AS s WHERE model = 'unknown'
         UNION ALL
-        SELECT \(self.keys("model")), u.bin, u.n
-        FROM \(schema.summaryDeltasTable), unnest(bins, bin_counts) AS u (bin, n) WHERE model = 'unknown'
+        SELECT \(self.keys("model", value: "name")), u.bin, u.n
+        FROM \(schema.sketchDeltasTable), unnest(bins, bin_counts) AS u (bin, n)
+        WHERE kind = 'model' AND name = 'unknown'
         """)
     return "SELECT * FROM (\(totals)) AS t\nUNION ALL\nSELECT * FROM (\(bins)) AS b"
   }
@@ -129,7 +130,7 @@ struct VerificationTotals {
 
   /// What must agree within one moment's totals, sketches and windows.
   var withinTotals: String {
-    ([counts("domain"), counts("model"), percentiles, settledSketches] + eventCounts)
+    ([counts("domain"), counts("model"), percentiles, pendingSketches, settledSketches] + eventCounts)
       .map { "SELECT * FROM (\($0)) AS part" }.joined(separator: "\nUNION ALL\n")
   }
 
@@ -193,6 +194,24 @@ struct VerificationTotals {
       CROSS JOIN LATERAL (VALUES \(values.joined(separator: ", "))) AS v (place, measure, expected, stored)
       WHERE v.expected IS DISTINCT FROM v.stored
       """
+  }
+
+  /// What is pending for the sketches, by name, against the same by day, domain and model.
+  private var pendingSketches: String {
+    VerificationSQL.binDifferences(
+      table: "chat_telemetry_sketch_deltas", measure: "bins",
+      expected: ["domain", "model"].map { name in
+        """
+        SELECT \(keys(name)), u.bin, u.n FROM \(schema.summaryDeltasTable), unnest(bins, bin_counts) AS u (bin, n)
+        WHERE \(name == "domain" ? "domain IS NOT NULL" : "model <> ''")
+        """
+      }.joined(separator: "\nUNION ALL\n"),
+      stored: ["domain", "model"].map { name in
+        """
+        SELECT \(keys(name, value: "name")), u.bin, u.n
+        FROM \(schema.sketchDeltasTable), unnest(bins, bin_counts) AS u (bin, n) WHERE kind = '\(name)'
+        """
+      }.joined(separator: "\nUNION ALL\n"))
   }
 
   /// What retention settled can be compared with nothing else any more.

@@ -58,24 +58,31 @@ extension ByteArena {
   }
 
   /// numeric, in dollars with six places: digits to the base of 10,000, without zeros at either end
-  mutating func appendField(microDollars micros: Int64) {
-    assert((0...999_999_999_999).contains(micros))
-    let groups = (
-      Int16(micros / 10_000_000_000), Int16(micros / 1_000_000 % 10_000), Int16(micros / 100 % 10_000),
-      Int16(micros % 100 * 100)
-    )
-    // The first group counts ten-thousands of dollars: a weight of 1.
-    let first = groups.0 != 0 ? 0 : groups.1 != 0 ? 1 : groups.2 != 0 ? 2 : 3
-    let last = groups.3 != 0 ? 3 : groups.2 != 0 ? 2 : groups.1 != 0 ? 1 : 0
-    let count = micros == 0 ? 0 : last - first + 1
+  ///
+  /// - Parameter micros: Micro-dollars, not negative.
+  public mutating func appendField(microDollars micros: Int64) {
+    assert(micros >= 0)
+    // The last two groups are the fraction's; the first place of dollars, 5, has a weight of 0.
+    var groups = SIMD8<Int16>()
+    let fraction = micros % 1_000_000 * 100
+    groups[6] = Int16(fraction / 10_000)
+    groups[7] = Int16(fraction % 10_000)
+    var first = 6
+    var dollars = micros / 1_000_000
+    while dollars > 0 {
+      first -= 1
+      groups[first] = Int16(dollars % 10_000)
+      dollars /= 10_000
+    }
+    var last = 7
+    while last >= first && groups[last] == 0 { last -= 1 }
+    while first < last && groups[first] == 0 { first += 1 }
+    let count = last - first + 1
     appendBigEndian(Int32(8 + 2 * count))
     appendBigEndian(Int16(count))
-    appendBigEndian(Int16(micros == 0 ? 0 : 1 - first))
+    appendBigEndian(Int16(count == 0 ? 0 : 5 - first))
     appendBigEndian(Int16(0))
     appendBigEndian(Int16(6))
-    if count == 0 { return }
-    for index in first...last {
-      appendBigEndian(index == 0 ? groups.0 : index == 1 ? groups.1 : index == 2 ? groups.2 : groups.3)
-    }
+    for place in first..<(last + 1) { appendBigEndian(groups[place]) }
   }
 }

@@ -134,6 +134,9 @@ struct GroupOrder {
     return ContiguousArray(places.lazy.map(\.number))
   }
 
+  /// Whether a text comes before another one.
+  func precedes(_ text: Int32, _ other: Int32) -> Bool { rank(text) < rank(other) }
+
   private func rank(_ text: Int32) -> UInt64 {
     text == StringTable.null ? 0 : UInt64(ranks[Int(text)]) + 1
   }

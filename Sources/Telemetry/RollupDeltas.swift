@@ -52,6 +52,12 @@ public struct RollupDeltas: Sendable {
   public let bins: [Int16]
   /// How often each of ``bins`` was hit.
   public let binCounts: [Int32]
+  /// By domain, then by model; none for events without a domain, nor for a blank model.
+  public let sketches: [SketchDelta]
+  /// The bins of all ``sketches``, one after the other, each ascending.
+  public let nameBins: [Int16]
+  /// How often each of ``nameBins`` was hit.
+  public let nameBinCounts: [Int32]
   public let windows: [WindowDelta]
   /// The minutes of all windows, one after the other: minutes of the hour, 0 to 59, each window's ascending.
   public let windowMinutes: [Int16]
@@ -91,6 +97,8 @@ public struct RollupDeltas: Sendable {
       return GroupKey(bucket: $0.bucket, domain: $0.domain, model: model)
     }
     (summaries, bins, binCounts) = grains.summaries(order)
+    let names = NameSketches(summaries, bins: bins, counts: binCounts, order)
+    (sketches, nameBins, nameBinCounts) = (names.rows, names.bins, names.counts)
     (windows, windowMinutes, windowRequests, windowCosts) = minutes.windows(order)
     self.events = events
     texts = TextList(strings)

@@ -80,7 +80,8 @@ extension Stage {
     try [
       "chat_telemetry", "chat_telemetry_rollups", "chat_telemetry_domain_rollups",
       "chat_telemetry_model_rollups", "chat_telemetry_totals", "chat_telemetry_sketches",
-      "chat_telemetry_summary_deltas", "chat_telemetry_window_deltas", "chat_telemetry_day_sketch_deltas",
+      "chat_telemetry_summary_deltas", "chat_telemetry_sketch_deltas", "chat_telemetry_window_deltas",
+      "chat_telemetry_day_sketch_deltas",
       "chat_telemetry_pending_batches", "chat_telemetry_dead_letters",
     ].flatMap { try database.rows("SELECT '\($0)', t::text FROM @.\($0) AS t ORDER BY 2") }
   }

@@ -197,6 +197,8 @@ struct BatchTests {
 struct DeltaTruth {
   private var days: [String: (requests: Int, cost: Int, timed: Int)] = [:]
   private var minutes: [String: (requests: Int, cost: Int)] = [:]
+  /// Events with a duration.
+  private var names: [String: Int] = [:]
 
   init(_ events: [TestEvent]) {
     for event in events {
@@ -205,6 +207,10 @@ struct DeltaTruth {
       let name = "\(day) \(event.domain ?? "NULL") '\(event.model)'"
       let sums = days[name] ?? (0, 0, 0)
       days[name] = (sums.requests + 1, sums.cost + cost, sums.timed + (event.durationMs == nil ? 0 : 1))
+      if event.durationMs != nil {
+        if let domain = event.domain { names["domain \(domain)", default: 0] += 1 }
+        if !event.model.isEmpty { names["model \(event.model)", default: 0] += 1 }
+      }
       guard event.createdAtMs >= Stage.nowMs - 7 * 86_400_000 else { continue }
       let minute = event.createdAtMs / 60_000 % 1_440
       if let domain = event.domain { add(cost, "\(day) \(minute) domain \(domain)") }
@@ -227,6 +233,13 @@ struct DeltaTruth {
       FROM @.chat_telemetry_summary_deltas GROUP BY day, domain, model
       """
     ).map { $0[0]! }
+    let sketches = try database.rows(
+      """
+      SELECT concat_ws(' ', kind, name, sum(timed_requests), sum((SELECT sum(c) FROM unnest(bin_counts) AS c)),
+        bool_and(cardinality(bins) = cardinality(bin_counts)))
+      FROM @.chat_telemetry_sketch_deltas GROUP BY kind, name
+      """
+    ).map { $0[0]! }
     let windows = try database.rows(
       """
       SELECT concat_ws(' ', extract(epoch FROM date_trunc('day', hour, 'UTC'))::bigint / 86400,
@@ -244,7 +257,9 @@ struct DeltaTruth {
       "\($0.key) \($0.value.requests) \($0.value.cost) \($0.value.timed) \($0.value.timed) t"
     }
     let expectedMinutes = minutes.map { "\($0.key) \($0.value.requests) \($0.value.cost)" }
-    return Set(summaries).symmetricDifference(expectedDays).sorted()
+    let expectedNames = names.map { "\($0.key) \($0.value) \($0.value) t" }
+    return Set(sketches).symmetricDifference(expectedNames).sorted()
+      + Set(summaries).symmetricDifference(expectedDays).sorted()
       + Set(windows).symmetricDifference(expectedMinutes).sorted()
   }
 }

@@ -44,7 +44,8 @@ struct Stage: Sendable {
   func measures() throws -> [[String?]] {
     try [
       "chat_telemetry", "chat_telemetry_rollups", "chat_telemetry_domain_rollups",
-      "chat_telemetry_model_rollups", "chat_telemetry_summary_deltas", "chat_telemetry_window_deltas",
+      "chat_telemetry_model_rollups", "chat_telemetry_summary_deltas", "chat_telemetry_sketch_deltas",
+      "chat_telemetry_window_deltas",
       "chat_telemetry_pending_batches",
     ].flatMap {
       try database.rows("SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM @.\($0) AS t")

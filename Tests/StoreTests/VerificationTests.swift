@@ -244,6 +244,7 @@ struct VerificationTests {
         "model_rollups_day duration_bins"
       ),
       ("summary_deltas", "bins[1] = bins[1] + 1", "model_rollups_day duration_bins"),
+      ("sketch_deltas", "bins[1] = bins[1] + 1", "sketch_deltas bins"),
       ("summary_deltas", "total_searches = total_searches + 1", "rollups_day total_searches"),
       ("fold_state", "folded_events = folded_events + 1", "fold_state folded_events"),
       ("pending_batches", "events = events + 1", "pending_batches events"),

@@ -141,6 +141,30 @@ import Testing
     #expect(deltas.windows.isEmpty)
   }
 
+  @Test("Sketches of domains and of models have the hits of all their days, and leave out what has no name")
+  func sketches() {
+    var numbers = RepeatableNumbers(seed: 6)
+    let events = Self.sample(&numbers, count: 3000)
+    let batch = EventBatch()
+    let rows = Self.fill(batch, events, share: 9, &numbers)
+    let deltas = RollupDeltas(batch: batch, rows: rows, windowFloorMicros: .max)
+    let timed = rows.map { events[$0] }.filter { $0.durationMs != nil }
+    let domains = Dictionary(grouping: timed.filter { $0.domain != nil }) { Key(0, $0.domain, nil) }
+    let models = Dictionary(grouping: timed.filter { !$0.model.isEmpty }) { Key(0, nil, $0.model) }
+    #expect(
+      deltas.sketches.map { Key(0, batch.strings.string($0.domain), batch.strings.string($0.model)) }
+        == domains.keys.sorted() + models.keys.sorted())
+    for sketch in deltas.sketches {
+      let name = Key(0, batch.strings.string(sketch.domain), batch.strings.string(sketch.model))
+      let group = domains[name] ?? models[name] ?? []
+      let hits = Dictionary(grouping: group.compactMap(\.durationMs)) { DurationSketch.bin(forMs: $0) }
+      #expect(sketch.timed == group.count)
+      #expect(Array(deltas.nameBins[sketch.bins]) == hits.keys.sorted())
+      #expect(Array(deltas.nameBinCounts[sketch.bins]) == hits.keys.sorted().map { Int32(hits[$0]!.count) })
+    }
+    #expect(deltas.nameBins.count == deltas.sketches.map(\.bins.count).reduce(0, +))
+  }
+
   @Test(
     "Windows have the minutes of each domain and of each model from the floor on",
     arguments: [Int64.min, -90_000_000, 0, 20_000 * 86_400_000_000, .max])

@@ -212,7 +212,17 @@ CREATE TABLE @schema@.chat_telemetry_summary_deltas (
   total_iterations bigint NOT NULL,
   first_request_at timestamptz NOT NULL,
   last_request_at timestamptz NOT NULL,
-  -- The duration sketch, sparse: bins[i] was hit bin_counts[i] times.
+  -- The duration sketch, sparse, for the day's: bins[i] was hit bin_counts[i] times.
+  bins smallint[] NOT NULL,
+  bin_counts integer[] NOT NULL
+);
+
+-- What one batch adds to the all-time sketches, summed up by domain and by model. kind is 'domain' or 'model'; there is
+-- none for a null domain, nor for a blank model.
+CREATE TABLE @schema@.chat_telemetry_sketch_deltas (
+  kind text NOT NULL,
+  name text NOT NULL,
+  timed_requests bigint NOT NULL,
   bins smallint[] NOT NULL,
   bin_counts integer[] NOT NULL
 );
@@ -233,6 +243,8 @@ CREATE TABLE @schema@.chat_telemetry_window_deltas (
 
 -- Read once, and soon: compressing the long ones would cost more than all else about them.
 ALTER TABLE @schema@.chat_telemetry_summary_deltas
+  ALTER COLUMN bins SET STORAGE EXTERNAL, ALTER COLUMN bin_counts SET STORAGE EXTERNAL;
+ALTER TABLE @schema@.chat_telemetry_sketch_deltas
   ALTER COLUMN bins SET STORAGE EXTERNAL, ALTER COLUMN bin_counts SET STORAGE EXTERNAL;
 ALTER TABLE @schema@.chat_telemetry_window_deltas
   ALTER COLUMN minutes SET STORAGE EXTERNAL, ALTER COLUMN minute_requests SET STORAGE EXTERNAL,

@@ -225,6 +225,8 @@ BEGIN
     DELETE FROM @schema@.chat_telemetry_pending_batches RETURNING events
   ), delta AS MATERIALIZED (
     DELETE FROM @schema@.chat_telemetry_summary_deltas RETURNING *
+  ), sketch_delta AS MATERIALIZED (
+    DELETE FROM @schema@.chat_telemetry_sketch_deltas RETURNING *
   ), window_delta AS MATERIALIZED (
     DELETE FROM @schema@.chat_telemetry_window_deltas RETURNING *
   ),
@@ -278,15 +280,9 @@ BEGIN
     RETURNING 1
   ), part AS MATERIALIZED (
     -- What puts arrays behind each other copies them again and again: so in parts, which chance tells apart.
-    SELECT 'domain' AS kind, domain AS name, @schema@.chat_telemetry_concat(bins) AS bins,
-      @schema@.chat_telemetry_concat(bin_counts) AS counts, @schema@.chat_telemetry_sum(timed_requests) AS timed
-    FROM delta WHERE domain IS NOT NULL AND bins <> '{}'
-    GROUP BY domain, (random() * (SELECT sum(cardinality(bins)) / 20000 FROM delta))::integer
-    UNION ALL
-    SELECT 'model', model, @schema@.chat_telemetry_concat(bins), @schema@.chat_telemetry_concat(bin_counts),
-      @schema@.chat_telemetry_sum(timed_requests)
-    FROM delta WHERE model <> '' AND bins <> '{}'
-    GROUP BY model, (random() * (SELECT sum(cardinality(bins)) / 20000 FROM delta))::integer
+    SELECT kind, name, @schema@.chat_telemetry_concat(bins) AS bins, @schema@.chat_telemetry_concat(bin_counts) AS counts,
+      @schema@.chat_telemetry_sum(timed_requests) AS timed
+    FROM sketch_delta GROUP BY kind, name, (random() * (SELECT count(*) / 20000 FROM sketch_delta))::integer
   ), grown AS MATERIALIZED (
     SELECT kind, name, @schema@.chat_telemetry_concat(bins) AS bins, @schema@.chat_telemetry_concat(counts) AS counts,
       @schema@.chat_telemetry_sum(timed) AS timed
