@@ -74,7 +74,7 @@ public struct BackfillJobs {
     do throws(PostgresError) {
       try connection.pipeline([
         Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
-        IngestTransaction.timeouts,
+        IngestTransaction.settings,
         insertJob(job), insertPartitions(job.name, sorted),
         Positions.insertStatement(
           schema, group: job.group, sorted.map { ($0.name, $0.start) }, clusterID: clusterID,

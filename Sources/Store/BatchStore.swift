@@ -187,7 +187,7 @@ public final class BatchStore {
   private func outcome(ofLost part: BatchPart) throws(PostgresError) -> WriteOutcome {
     let results = try connection.pipeline([
       Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
-      IngestTransaction.timeouts,
+      IngestTransaction.settings,
       Positions.lockStatement(schema, group: group, part.locks),
       Statement("ROLLBACK", operation: "roll back"),
     ])
@@ -213,7 +213,7 @@ public final class BatchStore {
     let free = open == nil ? connection : try Connection(options)
     try free.pipeline([
       Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
-      IngestTransaction.timeouts,
+      IngestTransaction.settings,
       ensureDaysStatement(missing),
       Statement("COMMIT", operation: "commit the partitions of days"),
     ])

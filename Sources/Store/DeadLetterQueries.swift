@@ -106,7 +106,7 @@ public struct DeadLetterQueries {
       """, parameters, operation: "discard dead letters")
     return try connection.pipeline([
       Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
-      IngestTransaction.timeouts, update,
+      IngestTransaction.settings, update,
       Statement("COMMIT", operation: "commit the discarded dead letters"),
     ])[2].affected
   }

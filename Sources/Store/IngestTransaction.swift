@@ -37,13 +37,16 @@ final class IngestTransaction {
     self.claim = claim
   }
 
-  /// Every transaction says how long it may wait; nothing is left to the session, which may be a pooler's.
-  static var timeouts: Statement {
+  /// Every transaction says how long it may wait; nothing is left to the session, which may be a pooler's. Nor is how its
+  /// statements run: looking up the keys of a part is estimated so dear that the server would compile it, which takes
+  /// longer than the look, and arrays of many rows would be written to a temporary file.
+  static var settings: Statement {
     Statement(
       """
       SELECT set_config('lock_timeout', '\(BatchStore.lockTimeoutMs)', true),
-        set_config('idle_in_transaction_session_timeout', '\(BatchStore.idleTimeoutMs)', true)
-      """, operation: "set the transaction's timeouts")
+        set_config('idle_in_transaction_session_timeout', '\(BatchStore.idleTimeoutMs)', true),
+        set_config('jit', 'off', true), set_config('work_mem', '64MB', true)
+      """, operation: "set the transaction's settings")
   }
 
   /// Writes the rows of a part that are new and, if it is the last one, moves the positions and commits; or writes
@@ -108,7 +111,7 @@ final class IngestTransaction {
   private func open(_ part: BatchPart, _ batch: EventBatch) throws {
     var flight = [
       Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
-      Self.timeouts,
+      Self.settings,
       Positions.lockStatement(schema, group: group, part.locks),
     ]
     if let claim { flight.append(claim.lockStatement(schema)) }

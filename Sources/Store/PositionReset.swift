@@ -67,7 +67,7 @@ extension Positions {
   private func lockAndCompare(_ changes: [PositionChange]) throws(PostgresError) -> [TopicPartitionName] {
     let results = try connection.pipeline([
       Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
-      IngestTransaction.timeouts, Self.lockStatement(schema, group: group, changes.map(\.partition)),
+      IngestTransaction.settings, Self.lockStatement(schema, group: group, changes.map(\.partition)),
     ])
     let found = Self.locked(results[2])
     return changes.filter { found[$0.partition] != $0.from }.map(\.partition)

@@ -49,7 +49,7 @@ struct RetryTransaction {
   private func opening(dryRun: Bool) -> [Statement] {
     var flight = [
       Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
-      IngestTransaction.timeouts, lockLetters,
+      IngestTransaction.settings, lockLetters,
     ]
     guard batch.count > 0 else { return flight }
     // Otherwise they are there; these go with the dry run.

@@ -129,7 +129,7 @@ extension Connection {
     do throws(PostgresError) {
       return try pipeline([
         Statement("BEGIN ISOLATION LEVEL READ COMMITTED", operation: "begin a transaction"),
-        IngestTransaction.timeouts,
+        IngestTransaction.settings,
         statement,
         Statement("COMMIT", operation: "commit: \(statement.operation)"),
       ])[2]

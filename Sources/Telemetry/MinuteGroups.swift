@@ -48,11 +48,12 @@ struct MinuteGroups: ~Copyable, Sendable {
     _ order: GroupOrder
   ) -> ([WindowDelta], minutes: [Int16], requests: [Int64], costs: [Int64]) {
     var hours = GroupTable()
-    var hourOfMinute = ContiguousArray<Int>()
+    var hourOfMinute = ContiguousArray<Int32>()
     hourOfMinute.reserveCapacity(sums.count)
     for key in table.keys {
       let hour = UTCBucket.floorDivide(key.bucket, Self.minutesPerHour)
-      hourOfMinute.append(hours.number(of: GroupKey(bucket: hour, domain: key.domain, model: key.model)))
+      let number = hours.number(of: GroupKey(bucket: hour, domain: key.domain, model: key.model))
+      hourOfMinute.append(Int32(number))
     }
     let sorted = order.sorted(hours.keys)
     var rows = sorted.map { number in
@@ -66,14 +67,15 @@ struct MinuteGroups: ~Copyable, Sendable {
     minutes.reserveCapacity(sums.count)
     requests.reserveCapacity(sums.count)
     costs.reserveCapacity(sums.count)
-    for (place, number) in orderedMinutes(hourOfMinute, sorted) {
+    for minute in orderedMinutes(hourOfMinute, sorted) {
+      let place = minute.window
       if rows[place].minutes.isEmpty { rows[place].minutes = minutes.count..<minutes.count }
       rows[place].minutes = rows[place].minutes.lowerBound..<minutes.count + 1
-      rows[place].requests += Int64(sums[number].requests)
-      rows[place].costMicros += sums[number].costMicros
-      minutes.append(Self.minuteOfHour(table.keys[number].bucket))
-      requests.append(Int64(sums[number].requests))
-      costs.append(sums[number].costMicros)
+      rows[place].requests += Int64(sums[minute.number].requests)
+      rows[place].costMicros += sums[minute.number].costMicros
+      minutes.append(Self.minuteOfHour(table.keys[minute.number].bucket))
+      requests.append(Int64(sums[minute.number].requests))
+      costs.append(sums[minute.number].costMicros)
     }
     return (rows, minutes, requests, costs)
   }
@@ -84,8 +86,8 @@ struct MinuteGroups: ~Copyable, Sendable {
 
   /// For each minute, in the order of their windows and then of time: its window's place and its own number.
   private func orderedMinutes(
-    _ hourOfMinute: ContiguousArray<Int>, _ sortedHours: ContiguousArray<Int>
-  ) -> [(place: Int, number: Int)] {
+    _ hourOfMinute: ContiguousArray<Int32>, _ sortedHours: ContiguousArray<Int>
+  ) -> some Sequence<(window: Int, number: Int)> {
     var placeOfHour = ContiguousArray(repeating: 0, count: sortedHours.count)
     for (place, number) in sortedHours.enumerated() { placeOfHour[number] = place }
     let numberBits = bitsNeeded(forCount: sums.count)
@@ -95,11 +97,13 @@ struct MinuteGroups: ~Copyable, Sendable {
     packed.reserveCapacity(sums.count)
     for (number, key) in table.keys.enumerated() {
       let minute = UInt64(Self.minuteOfHour(key.bucket))
-      let window = UInt64(placeOfHour[hourOfMinute[number]]) << UInt64(Self.minuteBits) | minute
+      let window = UInt64(placeOfHour[Int(hourOfMinute[number])]) << UInt64(Self.minuteBits) | minute
       packed.append(window << UInt64(numberBits) | UInt64(number))
     }
     radixSort(&packed, bits: numberBits..<numberBits + Self.minuteBits + placeBits)
     let numberMask = (UInt64(1) << UInt64(numberBits)) - 1
-    return packed.map { (Int($0 >> UInt64(numberBits + Self.minuteBits)), Int($0 & numberMask)) }
+    return packed.lazy.map {
+      (window: Int($0 >> UInt64(numberBits + Self.minuteBits)), number: Int($0 & numberMask))
+    }
   }
 }

@@ -18,10 +18,11 @@ public struct RollupSums: ~Copyable {
     return ofGroups + ofMinutes + events * Self.bytesOfEvent
   }
 
-  /// A group is kept once (some 170 bytes), sorted by each rollup (40), made a row of (140), and sent (250, twice).
-  private static let bytesOfGroup = 850
-  /// A minute is kept (60 bytes), sorted (40), made an element of three arrays (14), and sent (26).
-  private static let bytesOfMinute = 140
+  /// A group is kept once (some 170 bytes), sorted by each rollup (50), made a row of each (140, two or three times), and
+  /// looked for by its key (40, twice).
+  private static let bytesOfGroup = 600
+  /// A minute is kept (60 bytes), sorted (20), and made an element of three arrays (18).
+  private static let bytesOfMinute = 100
   /// A duration is kept as a number and sorted.
   private static let bytesOfEvent = 24
 
