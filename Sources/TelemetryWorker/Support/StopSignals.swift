@@ -22,7 +22,7 @@ struct StopSignals {
     for await signal in signals {
       if isStopping {
         logger.warning("second signal: ending at once", metadata: ["signal": "\(signal)"])
-        exit(Exit.failed)
+        Self.endNow(Exit.failed)
       }
       isStopping = true
       logger.info("stopping", metadata: ["signal": "\(signal)", "deadline_seconds": "\(deadlineSeconds)"])
@@ -31,9 +31,12 @@ struct StopSignals {
       let watchdog = Thread {
         Thread.sleep(forTimeInterval: Double(deadlineSeconds) * 0.95)
         logger.warning("the deadline is over; what was not committed will be read again")
-        exit(lateCode)
+        Self.endNow(lateCode)
       }
       watchdog.start()
     }
   }
+  /// Not `exit`: what that takes down on its way is still in use by the other threads, and the process may crash. Nothing
+  /// is lost, for log lines are written at once.
+  private static func endNow(_ code: Int32) -> Never { _exit(code) }
 }
