@@ -29,7 +29,8 @@ public struct DatabaseSettings: Sendable {
 ///
 /// Cancelling the task that calls it ends the tries after the current one.
 actor BatchWriter {
-  private let executor = ThreadExecutor(name: "batch-writer")
+  /// For the tasks that hand it work, too.
+  nonisolated let executor = ThreadExecutor(name: "batch-writer")
   nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
   private let settings: DatabaseSettings

@@ -60,7 +60,8 @@ extension IngestLoop {
     _ question: @escaping @Sendable (BatchWriter) async throws -> [TopicPartitionName: StoredPosition]?
   ) {
     loading?.cancel()
-    loading = Task { [writer, mailbox, inFlight, waker = consumer.waker, number = assignment.number] in
+    loading = Task(executorPreference: writer.executor) {
+      [writer, mailbox, inFlight, waker = consumer.waker, number = assignment.number] in
       await inFlight?.value
       let answer: Result<[TopicPartitionName: StoredPosition]?, any Error>
       do { answer = .success(try await question(writer)) } catch { answer = .failure(error) }

@@ -45,7 +45,8 @@ extension IngestLoop {
   }
 
   private func write(_ handed: IngestBatch) {
-    inFlight = Task { [writer, mailbox, givingUp, waker = consumer.waker] in
+    inFlight = Task(executorPreference: writer.executor) {
+      [writer, mailbox, givingUp, waker = consumer.waker] in
       await givingUp?.value
       let clock = ContinuousClock()
       let began = clock.now
@@ -93,7 +94,7 @@ extension IngestLoop {
 
   /// Has the parts rolled back that the writer has stored, or is storing: others may wait for what they lock.
   private func giveUp() {
-    givingUp = Task { [writer, inFlight] in
+    givingUp = Task(executorPreference: writer.executor) { [writer, inFlight] in
       await inFlight?.value
       await writer.giveUp()
     }

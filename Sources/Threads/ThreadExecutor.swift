@@ -4,7 +4,10 @@ import Foundation
 ///
 /// Blocking calls on Swift's shared pool would starve everything else on a machine of two cores, and Linux has no
 /// DispatchSerialQueue that could serve as an executor. The thread ends when the executor is released.
-public final class ThreadExecutor: SerialExecutor {
+///
+/// A task that prefers it needs the shared pool for nothing, not even to begin or to go on with such an actor: whatever
+/// blocks the pool then keeps nobody waiting who must not wait.
+public final class ThreadExecutor: SerialExecutor, TaskExecutor {
   private let queue = JobQueue()
 
   /// Starts the thread. `name` shows in `top -H`; the kernel keeps 15 bytes of it.
@@ -18,7 +21,7 @@ public final class ThreadExecutor: SerialExecutor {
   deinit { queue.stop() }
 
   public func enqueue(_ job: consuming ExecutorJob) {
-    queue.put(UnownedJob(job), asUnownedSerialExecutor())
+    queue.put(UnownedJob(job), asUnownedSerialExecutor(), asUnownedTaskExecutor())
   }
 }
 
@@ -27,12 +30,13 @@ public final class ThreadExecutor: SerialExecutor {
 /// `@unchecked Sendable`: every access to the mutable state is made with `condition` locked.
 private final class JobQueue: @unchecked Sendable {
   private let condition = NSCondition()
-  private var jobs: [(job: UnownedJob, executor: UnownedSerialExecutor)] = []
+  private typealias Entry = (job: UnownedJob, serial: UnownedSerialExecutor, task: UnownedTaskExecutor)
+  private var jobs: [Entry] = []
   private var isStopping = false
 
-  func put(_ job: UnownedJob, _ executor: UnownedSerialExecutor) {
+  func put(_ job: UnownedJob, _ serial: UnownedSerialExecutor, _ task: UnownedTaskExecutor) {
     condition.withLock {
-      jobs.append((job, executor))
+      jobs.append((job, serial, task))
       condition.signal()
     }
   }
@@ -46,10 +50,10 @@ private final class JobQueue: @unchecked Sendable {
 
   /// The thread's body: runs jobs in order until `stop` was called and none is left.
   func serve() {
-    while let next = take() { next.job.runSynchronously(on: next.executor) }
+    while let next = take() { next.job.runSynchronously(isolatedTo: next.serial, taskExecutor: next.task) }
   }
 
-  private func take() -> (job: UnownedJob, executor: UnownedSerialExecutor)? {
+  private func take() -> Entry? {
     condition.lock()
     defer { condition.unlock() }
     while jobs.isEmpty {

@@ -1,6 +1,8 @@
 import Kafka
 import Monitoring
 import Pipeline
+import Postgres
+import Store
 import TestSupport
 import Testing
 
@@ -23,13 +25,47 @@ struct FencingTests {
         try await eventually("half of it is there") {
           try stage.positions().reduce(0, +) > round * 2_000 - 1_000
         }
+        // In the worker's order: otherwise one of the two may lose a deadlock, and it may be this one.
         try stage.database.execute(
-          "UPDATE @.chat_telemetry_offsets SET next_offset = greatest(0, next_offset - 150 * (partition + 1))"
-        )
+          """
+          WITH locked AS MATERIALIZED (
+            SELECT partition FROM @.chat_telemetry_offsets ORDER BY partition FOR UPDATE
+          )
+          UPDATE @.chat_telemetry_offsets SET next_offset = greatest(0, next_offset - 150 * (partition + 1))
+          WHERE partition IN (SELECT partition FROM locked)
+          """)
       }
       try stage.produce(2_000, &random, &truth)
       try await stage.drained(12_000)
       #expect(worker.events(.duplicate) > 0, "the worker has read again what it was sent back to")
+    }
+    #expect(try truth.differences(in: stage.database) == [])
+  }
+
+  @Test("A worker that loses a deadlock over positions moved by hand goes on from where they were moved")
+  func deadlock() async throws {
+    let stage = try Stage(partitions: 2)
+    var random = SeededGenerator(seed: 4)
+    var truth = Truth()
+    let other = try stage.database.connect()
+    let offsets = stage.database.schema.offsetsTable
+    func produce() throws {
+      for partition in Int32(0)..<2 { try stage.produce(1_000, &random, &truth, partition: partition) }
+    }
+    try await stage.whileConsuming(settings(stage)) { worker in
+      try produce()
+      try await stage.drained(2_000)
+      // The worker locks the first partition, and waits for the second; it waits first, so it finds the deadlock.
+      try other.execute(
+        "BEGIN; UPDATE \(offsets) SET next_offset = next_offset - 100 WHERE partition = 1",
+        operation: "set back")
+      try produce()
+      try await eventually("it waits for the lock") { try stage.isWaitingForLock }
+      try other.execute(
+        "UPDATE \(offsets) SET next_offset = next_offset - 100 WHERE partition = 0; COMMIT",
+        operation: "set back")
+      try await stage.drained(4_000)
+      #expect(worker.databaseErrors(.retry) > 0)
     }
     #expect(try truth.differences(in: stage.database) == [])
   }
