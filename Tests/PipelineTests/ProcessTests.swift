@@ -77,10 +77,15 @@ struct ProcessTests {
   @Test("A stop while the database hangs exits with 0 in time, and a second signal ends it at once")
   func stopsWhileDatabaseHangs() async throws {
     let stage = try Stage()
+    var random = SeededGenerator(seed: 5)
+    var truth = Truth()
+    try stage.produce(10, &random, &truth)
     let holder = try stage.database.connect()
     for (deadline, signals, code) in [("2", 1, Int32(0)), ("3600", 2, 1)] {
+      // Not the positions: a worker that has none yet has nothing in hand, and stops at once.
       try holder.execute(
-        "BEGIN; LOCK TABLE \(stage.database.schema.offsetsTable)", operation: "hold the worker up")
+        "BEGIN; LOCK TABLE \(stage.database.schema.rawTable) IN EXCLUSIVE MODE",
+        operation: "hold the worker up")
       let worker = try stage.start(["TELEMETRY_INGEST_SHUTDOWN_DEADLINE_S": deadline])
       try await eventually("it waits for the lock") { try stage.isWaitingForLock }
       for number in 1...signals {
