@@ -21,7 +21,7 @@ struct BatchLimits: Equatable, Sendable {
   /// Days after which a batch ends, so that each part may touch as many.
   static let daysToEnd = 32
   /// Bytes of what is kept for the rollups after which a batch ends. It may grow by half as much more with the last part.
-  static let sumsBytesToEnd = 56 << 20
+  static let sumsBytesToEnd = 44 << 20
   /// Milliseconds after which a batch ends: what is not committed is read again when it fails.
   static let longestBatchMs: Int64 = 5_000
 
