@@ -9,26 +9,19 @@ struct RollupCopy {
   func append(
     _ rows: some Collection<RollupRow>, to rollup: HourRollup, _ texts: TextList
   ) throws(PostgresError) {
-    let columns =
-      ["granularity", "bucket_start", "bucket_end"] + rollup.keys.map(\.rawValue)
-      + RollupUpserts.sums.map(\.column)
-      + [
-        "failure_count", "total_cost_usd", "max_cost_usd", "max_duration_ms", "first_request_at",
-        "last_request_at",
-      ]
-    try connection.copyIn(rows, into: schema.table(rollup.table), columns) {
+    try connection.copyIn(rows, into: schema.table(rollup.table), rollup.columns) {
       encode($0, rollup, texts, &$1)
     }
   }
 
-  private func encode(_ rollup: RollupRow, _ table: HourRollup, _ texts: TextList, _ row: inout ByteArena) {
-    let measures = rollup.measures
-    let bucket = rollup.bucketStart - postgresEpochMicros
+  private func encode(_ new: RollupRow, _ rollup: HourRollup, _ texts: TextList, _ row: inout ByteArena) {
+    let measures = new.measures
+    let bucket = new.bucketStart - postgresEpochMicros
     row.field(text: "hour")
     row.field(bucket)
     row.field(bucket + UTCBucket.hourMicros)
-    for key in table.keys { row.field(text: texts.bytes(key.text(rollup))) }
-    for sum in RollupUpserts.sums { row.field(sum.value(measures)) }
+    for key in rollup.keys { row.field(text: texts.bytes(key.text(new))) }
+    for sum in HourRollup.sums { row.field(sum.value(measures)) }
     row.field(measures.requests - measures.successes)
     row.appendField(microDollars: measures.costMicros)
     row.field(optionalMicroDollars: measures.maxCostMicros)

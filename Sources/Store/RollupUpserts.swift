@@ -5,27 +5,18 @@ import Telemetry
 struct RollupUpserts {
   let schema: Schema
 
-  /// Columns of sums, in the order of the parameters behind the bucket and the keys.
-  static let sums: [(column: String, value: @Sendable (Measures) -> Int64)] = [
-    ("total_requests", { $0.requests }), ("success_count", { $0.successes }),
-    ("total_input_tokens", { $0.inputTokens }), ("total_output_tokens", { $0.outputTokens }),
-    ("total_duration_ms", { $0.durationMs }), ("timed_requests", { $0.timed }),
-    ("total_searches", { $0.searches }), ("total_iterations", { $0.iterations }),
-  ]
-
   func upsert(_ rollup: HourRollup, _ rows: some Collection<RollupRow>, _ texts: TextList) -> Statement {
     let keyNames = rollup.keys.map { ", \($0.rawValue)" }.joined()
-    let sumNames = Self.sums.map(\.column).joined(separator: ", ")
-    let added = Self.sums.map { "\($0.column) = r.\($0.column) + excluded.\($0.column)" }
+    let sumNames = HourRollup.sums.map(\.column).joined(separator: ", ")
+    let added = HourRollup.sums.map { "\($0.column) = r.\($0.column) + excluded.\($0.column)" }
     // Parameters: bucket, keys, sums, cost, dearest, longest, first, last.
     let types =
-      ["timestamptz"] + rollup.keys.map { _ in "text" } + Self.sums.map { _ in "bigint" }
+      ["timestamptz"] + rollup.keys.map { _ in "text" } + HourRollup.sums.map { _ in "bigint" }
       + ["bigint", "bigint", "bigint", "timestamptz", "timestamptz"]
     let arrays = types.enumerated().map { "$\($0.offset + 1)::\($0.element)[]" }.joined(separator: ", ")
     return Statement(
       """
-      INSERT INTO \(schema.table(rollup.table)) AS r (granularity, bucket_start, bucket_end\(keyNames), \(sumNames),
-        failure_count, total_cost_usd, max_cost_usd, max_duration_ms, first_request_at, last_request_at)
+      INSERT INTO \(schema.table(rollup.table)) AS r (\(rollup.columns.joined(separator: ", ")))
       SELECT 'hour', bucket, bucket + interval '1 hour'\(keyNames), \(sumNames),
         total_requests - success_count, cost * 0.000001, dearest * 0.000001, longest, first_at, last_at
       FROM unnest(\(arrays)) AS u (bucket\(keyNames), \(sumNames), cost, dearest, longest, first_at, last_at)
@@ -45,10 +36,10 @@ struct RollupUpserts {
     _ rollup: HourRollup, _ rows: some Collection<RollupRow>, _ texts: TextList
   ) -> Parameters {
     // A number takes 12 bytes, and a text seldom more than twice that.
-    let numbers = Self.sums.count + 6
+    let numbers = HourRollup.sums.count + 6
     var parameters = Parameters(expectedBytes: rows.count * (12 * numbers + 24 * rollup.keys.count) + 1024)
     parameters.keys(rollup, rows, texts)
-    for sum in Self.sums { parameters.array(of: .int8, rows.lazy.map { sum.value($0.measures) }) }
+    for sum in HourRollup.sums { parameters.array(of: .int8, rows.lazy.map { sum.value($0.measures) }) }
     parameters.array(of: .int8, rows.lazy.map(\.measures.costMicros))
     parameters.array(of: .int8, count: rows.count)
     for row in rows { parameters.element(row.measures.maxCostMicros) }

@@ -17,6 +17,15 @@ struct RollupWriterTests {
     stage.events(count, seed: seed, spanMs: 60 * 86_400_000)
   }
 
+  /// Others that fall into the same rows.
+  private func anew(_ events: [TestEvent]) -> [TestEvent] {
+    events.map { event in
+      var event = event
+      event.id = UUID()
+      return event
+    }
+  }
+
   private func rowCount(_ events: [TestEvent]) -> Int {
     Set(
       events.map {
@@ -37,11 +46,7 @@ struct RollupWriterTests {
     let parts = [events[..<13_000], events[13_000...]].map(Array.init)
     #expect(parts.allSatisfy { rowCount($0) > RollupWriter.manyKeys })
     for part in parts { try writer.append(part, isLast: true) }
-    let again = parts[0].map { event in
-      var event = event
-      event.id = UUID()
-      return event
-    }
+    let again = anew(parts[0])
     try writer.append(again, isLast: true)
     try expectStored(events + again)
   }
@@ -108,11 +113,7 @@ struct RollupWriterTests {
     let writer = try stage.writer()
     try writer.append(events, isLast: true)
     try expectStored(events)
-    let again = events.map { event in
-      var event = event
-      event.id = UUID()
-      return event
-    }
+    let again = anew(events)
     try writer.append(again, isLast: true)
     try expectStored(events + again)
   }

@@ -36,6 +36,7 @@ struct StopSignals {
       watchdog.start()
     }
   }
+
   /// Not `exit`: what that takes down on its way is still in use by the other threads, and the process may crash. Nothing
   /// is lost, for log lines are written at once.
   private static func endNow(_ code: Int32) -> Never { _exit(code) }
